@@ -1,0 +1,1 @@
+//! Error bounds between reference and optimized, layer by layer.

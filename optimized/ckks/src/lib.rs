@@ -1,0 +1,1 @@
+//! RNS-CKKS on the CPU: 50-bit primes, f64-FMA kernels, bit-exact semantics.

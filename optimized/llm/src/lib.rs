@@ -1,0 +1,1 @@
+//! Encrypted Power-Softmax transformers: client, server and the touchstone binary.

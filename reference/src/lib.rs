@@ -1,0 +1,1 @@
+//! Slow, obvious, arbitrary-precision reference for encrypted transformers under CKKS.

@@ -1,0 +1,125 @@
+//! Parameter literals and the presets that both sides share (`r[ckks.ring]`, `r[ckks.params.security]`).
+
+use crate::SpecError;
+use crate::hexfloat::HexFloat;
+use serde::{Deserialize, Serialize};
+
+/// A CKKS parameter set as written in a file; nothing in it has been checked yet.
+///
+/// Each side validates a literal on its own (primality, congruence, scale table, security).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParameterLiteral {
+    /// Preset name.
+    pub name: String,
+    /// What the set is for.
+    pub description: String,
+    /// Ring degree is `2^log_n`.
+    pub log_n: u32,
+    /// Chain primes `q_0..q_L`.
+    pub q: Vec<u64>,
+    /// Special primes.
+    pub p: Vec<u64>,
+    /// Digit size alpha: consecutive chain primes per key-switching digit.
+    pub digit_size: usize,
+    /// Canonical scale of the top level.
+    pub scale: HexFloat,
+    /// Canonical scale of each level, index = level (`r[ckks.scale.canonical]`).
+    pub canonical_scales: Vec<HexFloat>,
+    /// Distribution of the secret.
+    pub secret: SecretDistribution,
+    /// Standard deviation of errors; only 3.2 is defined.
+    pub sigma: HexFloat,
+    /// The security that the set claims.
+    pub security: SecurityClaim,
+}
+
+/// Distribution of the secret polynomial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum SecretDistribution {
+    /// Each coefficient uniform in `{-1, 0, 1}` (`r[sample.ternary]`).
+    UniformTernary,
+    /// Exactly `weight` coefficients are `-1` or `1` (`r[sample.fixed-weight]`).
+    FixedWeight {
+        /// Hamming weight.
+        weight: usize,
+    },
+}
+
+/// What a parameter set says about its own security.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecurityClaim {
+    /// For tests only.
+    Insecure,
+    /// 128 bits against classical attacks, by the table of `r[ckks.params.security]`.
+    #[serde(rename = "classical-128")]
+    Classical128,
+}
+
+/// `log2(QP)` limits for 128-bit classical security with ternary secrets, as `(log_n, bits)` (`r[ckks.params.security]`).
+pub const CLASSICAL_128_TERNARY: [(u32, u32); 8] =
+    [(10, 27), (11, 54), (12, 109), (13, 218), (14, 438), (15, 881), (16, 1747), (17, 3523)];
+
+const PRESETS: [(&str, &str); 5] = [
+    ("toy-n5", include_str!("../params/toy-n5.json")),
+    ("toy-n8", include_str!("../params/toy-n8.json")),
+    ("small-n12", include_str!("../params/small-n12.json")),
+    ("n15-leveled", include_str!("../params/n15-leveled.json")),
+    ("n16-leveled", include_str!("../params/n16-leveled.json")),
+];
+
+impl ParameterLiteral {
+    /// Reads a literal from JSON.
+    ///
+    /// # Errors
+    /// [`SpecError::Json`] if the text does not have the form of a literal.
+    pub fn from_json(what: &str, text: &str) -> Result<Self, SpecError> {
+        serde_json::from_str(text).map_err(|source| SpecError::Json { what: what.to_owned(), source })
+    }
+
+    /// The preset called `name`.
+    ///
+    /// # Errors
+    /// [`SpecError::UnknownPreset`] names the presets that exist.
+    pub fn preset(name: &str) -> Result<Self, SpecError> {
+        match PRESETS.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::from_json(name, text),
+            None => Err(SpecError::UnknownPreset { name: name.to_owned(), known: preset_names().join(", ") }),
+        }
+    }
+
+    /// The top level `L`: one less than the number of chain primes.
+    #[must_use]
+    pub fn max_level(&self) -> usize {
+        self.q.len().saturating_sub(1)
+    }
+}
+
+/// Names of all presets, smallest ring first.
+#[must_use]
+pub fn preset_names() -> Vec<&'static str> {
+    PRESETS.iter().map(|(name, _)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_parse_and_have_one_scale_per_level() {
+        for name in preset_names() {
+            let literal = ParameterLiteral::preset(name).unwrap();
+            assert_eq!(literal.name, name);
+            assert_eq!(literal.canonical_scales.len(), literal.q.len(), "{name}");
+            assert_eq!(literal.canonical_scales[literal.max_level()], literal.scale, "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_preset_names_the_known_ones() {
+        let message = ParameterLiteral::preset("n99").unwrap_err().to_string();
+        assert!(message.contains("n99") && message.contains("n16-leveled"), "{message}");
+    }
+}
