@@ -1,7 +1,8 @@
 //! Ids of the rules that tests, bounds and failure messages cite; the text of each stands in `spec/book`.
 
 /// The chapters of the book, embedded so that a rule's text can be printed and its existence checked.
-pub const CHAPTERS: [(&str, &str); 3] = [
+pub const CHAPTERS: [(&str, &str); 4] = [
+    ("conformance.md", include_str!("../book/conformance.md")),
     ("ckks.md", include_str!("../book/ckks.md")),
     ("model.md", include_str!("../book/model.md")),
     ("noise.md", include_str!("../book/noise.md")),
