@@ -1,0 +1,312 @@
+//! Vector kernels behind one handle, selected once.
+
+mod scalar;
+
+use super::{ArithError, Modulus, NttTable};
+
+/// Largest number of digits [`Kernels::dot2`] accepts.
+pub const MAX_DIGITS: usize = 32;
+
+/// The implementations a [`Kernels`] handle can stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KernelKind {
+    /// Portable 64-bit integer arithmetic.
+    Scalar,
+    /// Double-precision FMA arithmetic on AVX2 (x86-64).
+    Avx2,
+}
+
+/// A handle to one set of kernels. Outputs are the same bit for bit for every kind.
+///
+/// Slices are limbs of canonical residues unless stated otherwise. Argument order follows the
+/// assignment: modulus, outputs, inputs.
+///
+/// # Panics
+/// Every method panics when slice lengths differ (or, for transforms, differ from `N`), when a scalar
+/// is not a canonical residue, or when more inputs are passed than documented. The engine fixes all of
+/// these when it builds its context; they never depend on data.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernels(&'static Table);
+
+/// What an implementation provides. Lengths and scalars have been checked by the caller.
+#[derive(Debug)]
+#[expect(clippy::type_complexity, reason = "one plain function type per kernel")]
+struct Table {
+    kind: KernelKind,
+    ntt: fn(&NttTable, &mut [u64]),
+    intt_scaled: fn(&NttTable, &mut [u64], u64),
+    intt_center: fn(&NttTable, &mut [f64], &mut [u64], u64),
+    add: fn(&Modulus, &mut [u64], &[u64], &[u64]),
+    add_assign: fn(&Modulus, &mut [u64], &[u64]),
+    sub: fn(&Modulus, &mut [u64], &[u64], &[u64]),
+    sub_assign: fn(&Modulus, &mut [u64], &[u64]),
+    neg: fn(&Modulus, &mut [u64], &[u64]),
+    mul: fn(&Modulus, &mut [u64], &[u64], &[u64]),
+    mul_assign: fn(&Modulus, &mut [u64], &[u64]),
+    mul_add_assign: fn(&Modulus, &mut [u64], &[u64], &[u64]),
+    mul_scalar: fn(&Modulus, &mut [u64], &[u64], u64),
+    mul_scalar_assign: fn(&Modulus, &mut [u64], u64),
+    mul_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
+    dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
+    sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
+    sub_mul_scalar_add: fn(&Modulus, &mut [u64], &[u64], &[u64], u64, &[u64]),
+    combine2_sub: fn(&Modulus, &mut [u64], [&[u64]; 2], [u64; 2], &[u64]),
+    reduce_centered: fn(&[u64], &Modulus, &mut [u64], &Modulus),
+    center_scaled: fn(&Modulus, &mut [f64], &[u64], u64),
+    quotient: fn(&[&[f64]], &[f64], &mut [f64]),
+    combine: fn(&Modulus, &[&[f64]], &[f64], &mut [u64]),
+}
+
+impl Kernels {
+    /// The fastest kernels this processor runs.
+    pub fn detect() -> Self {
+        Self::with_kind(KernelKind::Avx2).unwrap_or(Self(&scalar::TABLE))
+    }
+
+    /// The kernels of one kind.
+    ///
+    /// # Errors
+    /// [`ArithError::Kernel`] if the processor lacks the features the kind needs.
+    pub fn with_kind(kind: KernelKind) -> Result<Self, ArithError> {
+        match kind {
+            KernelKind::Scalar => Ok(Self(&scalar::TABLE)),
+            KernelKind::Avx2 => Err(ArithError::Kernel {
+                operation: "Kernels::with_kind",
+                expected: "a processor with AVX2 and FMA",
+                got: kind,
+            }),
+        }
+    }
+
+    /// Which kernels this handle stands for.
+    pub fn kind(self) -> KernelKind {
+        self.0.kind
+    }
+
+    /// Forward transform in place: coefficient form to evaluation form.
+    #[inline]
+    pub fn ntt(self, table: &NttTable, a: &mut [u64]) {
+        same_length(&[a.len(), table.n()]);
+        (self.0.ntt)(table, a);
+    }
+
+    /// Inverse transform in place: evaluation form to coefficient form.
+    #[inline]
+    pub fn intt(self, table: &NttTable, a: &mut [u64]) {
+        self.intt_scaled(table, a, 1);
+    }
+
+    /// Inverse transform in place, the result multiplied by `c` at no extra cost.
+    #[inline]
+    pub fn intt_scaled(self, table: &NttTable, a: &mut [u64], c: u64) {
+        same_length(&[a.len(), table.n()]);
+        canonical(table.modulus(), &[c]);
+        (self.0.intt_scaled)(table, a, c);
+    }
+
+    /// Inverse transform multiplied by `c` and written to `y` as centred representatives in
+    /// `[-(p-1)/2, (p-1)/2]`: an inverse transform and stage one of a base conversion in one go.
+    /// The contents of `a` are destroyed (it serves as scratch space).
+    #[inline]
+    pub fn intt_center(self, table: &NttTable, y: &mut [f64], a: &mut [u64], c: u64) {
+        same_length(&[a.len(), y.len(), table.n()]);
+        canonical(table.modulus(), &[c]);
+        (self.0.intt_center)(table, y, a, c);
+    }
+
+    /// `out = a + b`.
+    #[inline]
+    pub fn add(self, m: &Modulus, out: &mut [u64], a: &[u64], b: &[u64]) {
+        same_length(&[out.len(), a.len(), b.len()]);
+        (self.0.add)(m, out, a, b);
+    }
+
+    /// `acc += a`.
+    #[inline]
+    pub fn add_assign(self, m: &Modulus, acc: &mut [u64], a: &[u64]) {
+        same_length(&[acc.len(), a.len()]);
+        (self.0.add_assign)(m, acc, a);
+    }
+
+    /// `out = a - b`.
+    #[inline]
+    pub fn sub(self, m: &Modulus, out: &mut [u64], a: &[u64], b: &[u64]) {
+        same_length(&[out.len(), a.len(), b.len()]);
+        (self.0.sub)(m, out, a, b);
+    }
+
+    /// `acc -= a`.
+    #[inline]
+    pub fn sub_assign(self, m: &Modulus, acc: &mut [u64], a: &[u64]) {
+        same_length(&[acc.len(), a.len()]);
+        (self.0.sub_assign)(m, acc, a);
+    }
+
+    /// `out = -a`.
+    #[inline]
+    pub fn neg(self, m: &Modulus, out: &mut [u64], a: &[u64]) {
+        same_length(&[out.len(), a.len()]);
+        (self.0.neg)(m, out, a);
+    }
+
+    /// `out = a * b` element by element.
+    #[inline]
+    pub fn mul(self, m: &Modulus, out: &mut [u64], a: &[u64], b: &[u64]) {
+        same_length(&[out.len(), a.len(), b.len()]);
+        (self.0.mul)(m, out, a, b);
+    }
+
+    /// `acc *= a` element by element.
+    #[inline]
+    pub fn mul_assign(self, m: &Modulus, acc: &mut [u64], a: &[u64]) {
+        same_length(&[acc.len(), a.len()]);
+        (self.0.mul_assign)(m, acc, a);
+    }
+
+    /// `acc += a * b` element by element.
+    #[inline]
+    pub fn mul_add_assign(self, m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
+        same_length(&[acc.len(), a.len(), b.len()]);
+        (self.0.mul_add_assign)(m, acc, a, b);
+    }
+
+    /// `out = a * c`.
+    #[inline]
+    pub fn mul_scalar(self, m: &Modulus, out: &mut [u64], a: &[u64], c: u64) {
+        same_length(&[out.len(), a.len()]);
+        canonical(m, &[c]);
+        (self.0.mul_scalar)(m, out, a, c);
+    }
+
+    /// `acc *= c`.
+    #[inline]
+    pub fn mul_scalar_assign(self, m: &Modulus, acc: &mut [u64], c: u64) {
+        canonical(m, &[c]);
+        (self.0.mul_scalar_assign)(m, acc, c);
+    }
+
+    /// `acc += a * c`.
+    #[inline]
+    pub fn mul_scalar_add_assign(self, m: &Modulus, acc: &mut [u64], a: &[u64], c: u64) {
+        same_length(&[acc.len(), a.len()]);
+        canonical(m, &[c]);
+        (self.0.mul_scalar_add_assign)(m, acc, a, c);
+    }
+
+    /// Key product: `out0 = sum_i digits[i] * key0[i]`, `out1 = sum_i digits[i] * key1[i]`, element by
+    /// element, for at most [`MAX_DIGITS`] digits. Nothing but the outputs is stored.
+    #[inline]
+    pub fn dot2(
+        self,
+        m: &Modulus,
+        out0: &mut [u64],
+        out1: &mut [u64],
+        digits: &[&[u64]],
+        key0: &[&[u64]],
+        key1: &[&[u64]],
+    ) {
+        same_length(&[digits.len(), key0.len(), key1.len()]);
+        assert!(digits.len() <= MAX_DIGITS, "at most {MAX_DIGITS} digits");
+        let n = out0.len();
+        same_length(&[n, out1.len()]);
+        for limb in digits.iter().chain(key0).chain(key1) {
+            same_length(&[n, limb.len()]);
+        }
+        (self.0.dot2)(m, [out0, out1], digits, [key0, key1]);
+    }
+
+    /// `out = (x - r) * c`: the tail of a rescale or of ModDown, `r` being the transformed remainder
+    /// and `c` the inverse of the dropped prime or product.
+    #[inline]
+    pub fn sub_mul_scalar(self, m: &Modulus, out: &mut [u64], x: &[u64], r: &[u64], c: u64) {
+        same_length(&[out.len(), x.len(), r.len()]);
+        canonical(m, &[c]);
+        (self.0.sub_mul_scalar)(m, out, x, r, c);
+    }
+
+    /// `out = (x - r) * c + d`: the tail of ModDown followed by an addition.
+    #[inline]
+    pub fn sub_mul_scalar_add(self, m: &Modulus, out: &mut [u64], x: &[u64], r: &[u64], c: u64, d: &[u64]) {
+        same_length(&[out.len(), x.len(), r.len(), d.len()]);
+        canonical(m, &[c]);
+        (self.0.sub_mul_scalar_add)(m, out, x, r, c, d);
+    }
+
+    /// `out = x[0] * c[0] + x[1] * c[1] - s`: the tail of ModDown, addition and rescale in one.
+    ///
+    /// Per remaining prime `q`, `d + (x - ntt(r)) / P` rescaled by `q_l` with remainder `rho` is
+    /// `x / (P q_l) + d / q_l - ntt(r / (P q_l) + rho / q_l)`. The argument of the one transform is
+    /// what [`BaseConverter::convert_exact_add`](super::BaseConverter::convert_exact_add) yields for
+    /// target scale `1 / (P q_l)`, extra input `rho` and `c = 1 / q_l`.
+    #[inline]
+    pub fn combine2_sub(self, m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[u64]) {
+        same_length(&[out.len(), x[0].len(), x[1].len(), s.len()]);
+        canonical(m, &c);
+        (self.0.combine2_sub)(m, out, x, c, s);
+    }
+
+    /// `dst` = the representative of `src` in `[-(p-1)/2, (p-1)/2]`, `p` the prime of `m_src`,
+    /// reduced modulo `m_dst`.
+    #[inline]
+    pub fn reduce_centered(self, src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus) {
+        same_length(&[src.len(), dst.len()]);
+        (self.0.reduce_centered)(src, m_src, dst, m_dst);
+    }
+
+    /// `y` = the representative of `src * c` in `[-(p-1)/2, (p-1)/2]`, as exact doubles.
+    #[inline]
+    pub fn center_scaled(self, m: &Modulus, y: &mut [f64], src: &[u64], c: u64) {
+        same_length(&[y.len(), src.len()]);
+        canonical(m, &[c]);
+        (self.0.center_scaled)(m, y, src, c);
+    }
+
+    /// `v = rne(fl(.. fl(fl(y_0 r_0) + fl(y_1 r_1)) ..))`: products and sums rounded to binary64 one
+    /// by one in order, then rounded to the nearest integer, ties to even.
+    #[inline]
+    pub(crate) fn quotient(self, y: &[&[f64]], recips: &[f64], v: &mut [f64]) {
+        same_length(&[y.len(), recips.len()]);
+        for row in y {
+            same_length(&[row.len(), v.len()]);
+        }
+        (self.0.quotient)(y, recips, v);
+    }
+
+    /// `dst = sum_j rows[j] * coefficients[j] mod p`, all of them integers with
+    /// `|rows[j]| <= 2^49` and `|coefficients[j]| <= (p-1)/2`.
+    #[inline]
+    pub(crate) fn combine(self, m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]) {
+        same_length(&[rows.len(), coefficients.len()]);
+        for row in rows {
+            same_length(&[row.len(), dst.len()]);
+        }
+        (self.0.combine)(m, rows, coefficients, dst);
+    }
+
+    /// `dst[i] = src[perm[i]]`, for instance an automorphism in evaluation form (see
+    /// [`galois_permutation`](super::galois_permutation)).
+    ///
+    /// Plain indexing: a gather instruction does not beat it on the processors at hand.
+    #[inline]
+    pub fn permute(self, src: &[u64], perm: &[u32], dst: &mut [u64]) {
+        same_length(&[src.len(), perm.len(), dst.len()]);
+        for (d, &i) in dst.iter_mut().zip(perm) {
+            *d = src[i as usize];
+        }
+    }
+}
+
+/// The length contract of all methods.
+#[inline]
+#[track_caller]
+fn same_length(lengths: &[usize]) {
+    assert!(lengths.iter().all(|&l| l == lengths[0]), "slice lengths differ: {lengths:?}");
+}
+
+/// The contract on scalar arguments.
+#[inline]
+#[track_caller]
+fn canonical(m: &Modulus, scalars: &[u64]) {
+    let p = m.value();
+    assert!(scalars.iter().all(|&c| c < p), "scalars {scalars:?} are not canonical residues modulo {p}");
+}
