@@ -1,0 +1,216 @@
+//! Encoding and decoding (`r[ckks.encode]`, `r[ckks.decode]`).
+
+use super::ciphertext::Plaintext;
+use super::context::Context;
+use super::embedding::Embedding;
+use crate::CkksError;
+use crate::arith::Modulus;
+use crate::ring::{Form, Poly};
+use num_complex::Complex64;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Coefficients and constants must be below this in magnitude.
+pub(crate) const COEFFICIENT_LIMIT: f64 = (1u64 << 62) as f64;
+
+/// Coefficients reconstructed at once when decoding.
+const DECODE_BLOCK: usize = 1024;
+
+/// Translates between slots and plaintext polynomials. Clones share the roots.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    context: Context,
+    embedding: Arc<Embedding>,
+}
+
+impl Encoder {
+    /// An encoder for the parameter set of `context`.
+    #[must_use]
+    pub fn new(context: &Context) -> Self {
+        Self { context: context.clone(), embedding: Arc::new(Embedding::new(context.parameters().slots())) }
+    }
+
+    /// Encodes `N/2` slots at `level` and `scale` (`r[ckks.encode]`, error `r[noise.encode]`).
+    ///
+    /// The transform is in binary64: coefficients beyond about `2^48` carry its relative error.
+    ///
+    /// # Errors
+    /// [`CkksError::Slots`] for another number of slots; [`CkksError::Level`]; [`CkksError::Argument`] for a slot that is
+    /// NaN or infinite, a scale that is not positive and finite, or a coefficient of `2^62` or more.
+    pub fn encode(&self, slots: &[Complex64], level: usize, scale: f64) -> Result<Plaintext, CkksError> {
+        let operation = "encode";
+        self.check(operation, slots.len(), self.context.parameters().slots(), level, scale)?;
+        if let Some(slot) = slots.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
+            return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
+        }
+        let mut packed = slots.to_vec();
+        self.embedding.to_coefficients(&mut packed);
+        let factor = scale / slots.len() as f64;
+        let mut coefficients = vec![0; self.context.parameters().n()];
+        let (real, imaginary) = coefficients.split_at_mut(slots.len());
+        let mut largest = 0.0f64;
+        for ((re, im), u) in real.iter_mut().zip(imaginary).zip(&packed) {
+            let (a, b) = ((u.re * factor).round_ties_even(), (u.im * factor).round_ties_even());
+            largest = largest.max(a.abs()).max(b.abs());
+            // Saturates beyond the range of i64; such values are refused below.
+            (*re, *im) = (a as i64, b as i64);
+        }
+        // Two infinities of the transform can cancel to a NaN, which max() ignores: look at all values if any overflows.
+        if largest >= COEFFICIENT_LIMIT || packed.iter().any(|u| u.re.is_nan() || u.im.is_nan()) {
+            let got = format!("{largest:e}");
+            return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got });
+        }
+        Ok(self.plaintext(&coefficients, level, scale))
+    }
+
+    /// [`Encoder::encode`] of real slots.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_real(&self, slots: &[f64], level: usize, scale: f64) -> Result<Plaintext, CkksError> {
+        let slots: Vec<Complex64> = slots.iter().map(|&x| Complex64::new(x, 0.0)).collect();
+        self.encode(&slots, level, scale)
+    }
+
+    /// The plaintext with the given `N` integer coefficients, exactly.
+    ///
+    /// # Errors
+    /// [`CkksError::Slots`] for another number of coefficients; [`CkksError::Level`]; [`CkksError::Argument`] for a
+    /// coefficient of magnitude `2^62` or more or a bad scale.
+    pub fn encode_coeffs(&self, coefficients: &[i64], level: usize, scale: f64) -> Result<Plaintext, CkksError> {
+        let operation = "encode_coeffs";
+        self.check(operation, coefficients.len(), self.context.parameters().n(), level, scale)?;
+        if let Some(c) = coefficients.iter().find(|c| c.unsigned_abs() >= 1 << 62) {
+            return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got: c.to_string() });
+        }
+        Ok(self.plaintext(coefficients, level, scale))
+    }
+
+    /// The `N/2` slots of a plaintext (`r[ckks.decode]`).
+    ///
+    /// Coefficients are reconstructed exactly modulo `Q_l`, centred, and rounded once to binary64. Values of a wrong key
+    /// at a high level can exceed binary64 and come out infinite or NaN.
+    ///
+    /// # Errors
+    /// [`CkksError::Fingerprint`] for a plaintext of other parameters.
+    pub fn decode(&self, plain: &Plaintext) -> Result<Vec<Complex64>, CkksError> {
+        let coefficients = self.decode_coeffs(plain)?;
+        let (real, imaginary) = coefficients.split_at(coefficients.len() / 2);
+        let pack = |(&re, &im): (&f64, &f64)| Complex64::new(re / plain.scale, im / plain.scale);
+        let mut slots: Vec<Complex64> = real.iter().zip(imaginary).map(pack).collect();
+        self.embedding.to_slots(&mut slots);
+        Ok(slots)
+    }
+
+    /// The `N` coefficients, centred modulo `Q_l` and rounded to binary64; not divided by the scale.
+    ///
+    /// # Errors
+    /// [`CkksError::Fingerprint`] for a plaintext of other parameters.
+    pub fn decode_coeffs(&self, plain: &Plaintext) -> Result<Vec<f64>, CkksError> {
+        self.context.check_fingerprint("decode", &plain.fingerprint)?;
+        let poly = self.context.to_coeff(&plain.poly);
+        let mut coefficients = vec![0.0; self.context.parameters().n()];
+        coefficients
+            .par_chunks_mut(DECODE_BLOCK)
+            .enumerate()
+            .for_each(|(block, values)| self.reconstruct(&poly, block * DECODE_BLOCK, values));
+        Ok(coefficients)
+    }
+
+    /// Centred mixed-radix digits (Garner): `x = v_0 + v_1 q_0 + v_2 q_0 q_1 + ..` with `|v_j| < q_j / 2` is the centred
+    /// representative, and its high digits vanish if it is small, so summing from the top loses nothing.
+    fn reconstruct(&self, poly: &Poly, start: usize, values: &mut [f64]) {
+        let (ring, len) = (self.context.ring(), values.len());
+        let kernels = ring.kernels();
+        let mut digits: Vec<Vec<u64>> = Vec::with_capacity(poly.level() + 1);
+        let mut reduced = vec![0; len];
+        for j in 0..=poly.level() {
+            let modulus = ring.modulus(j);
+            let mut digit = poly.limb(j)[start..start + len].to_vec();
+            for (i, earlier) in digits.iter().enumerate() {
+                kernels.reduce_centered(earlier, ring.modulus(i), &mut reduced, modulus);
+                kernels.sub_assign(modulus, &mut digit, &reduced);
+                kernels.mul_scalar_assign(modulus, &mut digit, self.mixed_inverse(i, j));
+            }
+            digits.push(digit);
+        }
+        for (j, digit) in digits.iter().enumerate().rev() {
+            let modulus = ring.modulus(j);
+            let radix = modulus.value() as f64;
+            for (value, &v) in values.iter_mut().zip(digit) {
+                *value = *value * radix + modulus.center(v) as f64;
+            }
+        }
+    }
+
+    /// `1/q_i` modulo `q_j`, `i < j`.
+    fn mixed_inverse(&self, i: usize, j: usize) -> u64 {
+        let modulus = self.context.ring().modulus(j);
+        modulus.inv(modulus.reduce_u64(self.context.ring().modulus(i).value()))
+    }
+
+    fn check(
+        &self,
+        operation: &'static str,
+        got: usize,
+        expected: usize,
+        level: usize,
+        scale: f64,
+    ) -> Result<(), CkksError> {
+        if got != expected {
+            return Err(CkksError::Slots { operation, expected, got });
+        }
+        self.context.check_level(operation, level)?;
+        if !(scale > 0.0 && scale.is_finite()) {
+            let expected = "a positive finite scale";
+            return Err(CkksError::Argument { operation, expected, got: scale.to_string() });
+        }
+        Ok(())
+    }
+
+    fn plaintext(&self, coefficients: &[i64], level: usize, scale: f64) -> Plaintext {
+        let ring = self.context.ring();
+        let mut poly = ring.scratch(level, false, Form::Eval);
+        poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+            signed_limb(ring.modulus(i), coefficients, limb);
+            ring.kernels().ntt(ring.table(i), limb);
+        });
+        Plaintext { poly, scale, fingerprint: self.context.parameters().fingerprint() }
+    }
+}
+
+/// Residues of integers below `2^62` in magnitude.
+fn signed_limb(modulus: &Modulus, coefficients: &[i64], limb: &mut [u64]) {
+    let prime = modulus.value() as i64;
+    let reciprocal = 1.0 / prime as f64;
+    for (residue, &c) in limb.iter_mut().zip(coefficients) {
+        // The quotient is below 2^42, so its binary64 estimate is off by less than 2^-9 before truncation: the
+        // remainder lies within (-2p, 2p).
+        let mut r = c - (c as f64 * reciprocal) as i64 * prime;
+        r += if r < 0 { prime } else { 0 };
+        r += if r < 0 { prime } else { 0 };
+        r -= if r >= prime { prime } else { 0 };
+        *residue = r as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn residues_of_signed_integers() {
+        let edges = [0, 1, -1, (1 << 62) - 1, 1 - (1 << 62), 1_048_583, -1_048_583, 1 << 40, -(1 << 40)];
+        for prime in [1_048_583u64, 1_099_511_623_297, 562_949_953_420_609] {
+            let modulus = Modulus::new(prime).unwrap();
+            let near = edges.iter().flat_map(|&e| (-2..=2).map(move |d: i64| e + d));
+            let multiples = (-40..40i64).flat_map(|k| (-1..=1).map(move |d| k * prime as i64 + d));
+            let inputs: Vec<i64> = near.chain(multiples).filter(|c| c.unsigned_abs() < 1 << 62).collect();
+            let mut limb = vec![0; inputs.len()];
+            signed_limb(&modulus, &inputs, &mut limb);
+            for (&c, &got) in inputs.iter().zip(&limb) {
+                assert_eq!(got, modulus.from_i64(c), "{c} modulo {prime}");
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Key switching: lifts of digits, key products and ModDown (`r[ckks.modup]`, `r[ckks.keyswitch]`, `r[ckks.moddown]`).
+
+use super::context::Context;
+use super::keys::SwitchKey;
+use crate::ring::{Buffer, Form, Limb, Poly};
+use rayon::prelude::*;
+
+/// Stage one of the lifts of all digits: per digit the rows `y_j` of `r[ckks.bconv]`.
+struct Digits<'a> {
+    poly: &'a Poly,
+    blocks: Vec<Buffer<f64>>,
+}
+
+impl<'a> Digits<'a> {
+    /// Decomposes a polynomial in evaluation form.
+    fn new(context: &Context, poly: &'a Poly) -> Self {
+        let (level, n) = (poly.level(), context.parameters().n());
+        let (alpha, ring) = (context.parameters().digit_size(), context.ring());
+        let block = |digit: usize| {
+            let scalars = context.lift(digit, level).input_scalars();
+            let mut block = context.scratch_block();
+            block[..scalars.len() * n].par_chunks_exact_mut(n).zip(scalars).enumerate().for_each(
+                |(row, (y, &scalar))| {
+                    let j = digit * alpha + row;
+                    let mut limb = context.scratch_limb();
+                    limb.copy_from_slice(poly.limb(j));
+                    ring.kernels().intt_center(ring.table(j), y, &mut limb, scalar);
+                },
+            );
+            block
+        };
+        let digits = context.parameters().digits(level);
+        Self { poly, blocks: (0..digits).into_par_iter().map(block).collect() }
+    }
+
+    /// The lifts of all digits modulo the prime of one limb of `R_{Q_l P}`, in evaluation form. `None` stands for the
+    /// polynomial's own limb: the lift of the digit that holds it.
+    fn lift(&self, context: &Context, limb: usize) -> Vec<Option<Limb>> {
+        let (level, n) = (self.poly.level(), context.parameters().n());
+        let (ring, prime) = (context.ring(), context.ring().prime_index(level, limb));
+        let own = if limb <= level { limb / context.parameters().digit_size() } else { usize::MAX };
+        let lift = |(digit, block): (usize, &Buffer<f64>)| {
+            if digit == own {
+                return None;
+            }
+            let converter = context.lift(digit, level);
+            let mut lifted = context.scratch_limb();
+            converter.convert(ring.kernels(), &block[..converter.from().len() * n], prime, &mut lifted);
+            ring.kernels().ntt(ring.table(prime), &mut lifted);
+            Some(lifted)
+        };
+        self.blocks.iter().enumerate().map(lift).collect()
+    }
+}
+
+/// The lifts of all digits of a polynomial, kept for several key products (hoisting).
+pub(crate) struct Lifted<'a> {
+    poly: &'a Poly,
+    /// Per limb of `R_{Q_l P}` what [`Digits::lift`] gives.
+    limbs: Vec<Vec<Option<Limb>>>,
+}
+
+impl<'a> Lifted<'a> {
+    /// Lifts all digits of a polynomial in evaluation form.
+    pub(crate) fn new(context: &Context, poly: &'a Poly) -> Self {
+        let digits = Digits::new(context, poly);
+        let count = poly.level() + 1 + context.ring().special_len();
+        Self { poly, limbs: (0..count).into_par_iter().map(|limb| digits.lift(context, limb)).collect() }
+    }
+
+    /// The key product `(sum_i d_i b_i, sum_i d_i a_i)` over `R_{Q_l P}`.
+    pub(crate) fn product(&self, context: &Context, key: &SwitchKey) -> (Poly, Poly) {
+        product(context, self.poly, key, |limb, out0, out1| {
+            dot_limb(context, self.poly, key, limb, &self.limbs[limb], out0, out1);
+        })
+    }
+}
+
+/// The key product of a polynomial that is used once: no lift outlives the limb it belongs to.
+pub(crate) fn key_product(context: &Context, poly: &Poly, key: &SwitchKey) -> (Poly, Poly) {
+    let digits = Digits::new(context, poly);
+    product(context, poly, key, |limb, out0, out1| {
+        let lifts = digits.lift(context, limb);
+        dot_limb(context, poly, key, limb, &lifts, out0, out1);
+    })
+}
+
+fn product(
+    context: &Context,
+    poly: &Poly,
+    key: &SwitchKey,
+    of_limb: impl Fn(usize, &mut [u64], &mut [u64]) + Sync,
+) -> (Poly, Poly) {
+    debug_assert!(key.level() >= poly.level(), "the caller looked the key up for this level");
+    let mut u0 = context.ring().scratch(poly.level(), true, Form::Eval);
+    let mut u1 = context.ring().scratch(poly.level(), true, Form::Eval);
+    let pairs = u0.limbs_mut().par_iter_mut().zip(u1.limbs_mut());
+    pairs.enumerate().for_each(|(limb, (out0, out1))| of_limb(limb, out0, out1));
+    (u0, u1)
+}
+
+/// One limb of a key product.
+fn dot_limb(
+    context: &Context,
+    poly: &Poly,
+    key: &SwitchKey,
+    limb: usize,
+    lifts: &[Option<Limb>],
+    out0: &mut [u64],
+    out1: &mut [u64],
+) {
+    let level = poly.level();
+    let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| poly.limb(limb))).collect();
+    let (b, a): (Vec<&[u64]>, Vec<&[u64]>) = (0..lifts.len()).map(|digit| key.limbs(digit, level, limb)).unzip();
+    let ring = context.ring();
+    ring.kernels().dot2(ring.modulus(ring.prime_index(level, limb)), out0, out1, &lifts, &b, &a);
+}
+
+/// What ModDown subtracts, shared by all chain primes: the rows `y_j` of the special limbs and the correction `v`.
+struct Remainder {
+    block: Buffer<f64>,
+    v: Buffer<f64>,
+    /// Used length of `block`.
+    len: usize,
+}
+
+impl Remainder {
+    /// Takes the special limbs off `u`, which lies over `R_{Q_l P}` in evaluation form.
+    fn take(context: &Context, u: &mut Poly) -> Self {
+        let (level, n) = (u.level(), context.parameters().n());
+        let (ring, converter) = (context.ring(), context.mod_down());
+        let len = ring.special_len() * n;
+        let (mut block, mut v) = (context.scratch_block(), context.scratch_row());
+        let rows = block[..len].par_chunks_exact_mut(n).zip(&mut u.limbs_mut()[level + 1..]);
+        rows.enumerate().for_each(|(j, (y, limb))| {
+            let table = ring.table(ring.chain_len() + j);
+            ring.kernels().intt_center(table, y, limb, converter.input_scalars()[j]);
+        });
+        converter.quotient(ring.kernels(), &block[..len], &mut v);
+        u.drop_special();
+        Self { block, v, len }
+    }
+
+    fn y(&self) -> &[f64] {
+        &self.block[..self.len]
+    }
+
+    /// The remainder modulo chain prime `j`, in evaluation form.
+    fn limb(&self, context: &Context, j: usize) -> Limb {
+        let ring = context.ring();
+        let mut limb = context.scratch_limb();
+        context.mod_down().convert_exact(ring.kernels(), self.y(), &self.v, j, &mut limb);
+        ring.kernels().ntt(ring.table(j), &mut limb);
+        limb
+    }
+}
+
+/// `ModDown(u)` (`r[ckks.moddown]`), plus `add` if given.
+pub(crate) fn mod_down_add(context: &Context, u: Poly, add: Option<&Poly>) -> Poly {
+    mod_down_galois(context, u, add, None)
+}
+
+/// `ModDown(u)` plus `add` if given, then the automorphism with index map `permutation` if given.
+pub(crate) fn mod_down_galois(context: &Context, mut u: Poly, add: Option<&Poly>, permutation: Option<&[u32]>) -> Poly {
+    let remainder = Remainder::take(context, &mut u);
+    let (ring, kernels) = (context.ring(), context.ring().kernels());
+    u.limbs_mut().par_iter_mut().enumerate().for_each(|(j, limb)| {
+        let (modulus, inverse) = (ring.modulus(j), context.special_inverse(j));
+        let mut r = remainder.limb(context, j);
+        let mut out = context.scratch_limb();
+        match add {
+            Some(add) => kernels.sub_mul_scalar_add(modulus, &mut out, limb, &r, inverse, add.limb(j)),
+            None => kernels.sub_mul_scalar(modulus, &mut out, limb, &r, inverse),
+        }
+        *limb = match permutation {
+            Some(permutation) => {
+                kernels.permute(&out, permutation, &mut r);
+                r
+            }
+            None => out,
+        };
+    });
+    u
+}
+
+/// `Rescale(ModDown(u) + d)` with one transform per remaining limb; `u` and `d` have level `l >= 1`.
+///
+/// With the remainder `r` of ModDown and `rho = <ModDown(u) + d>_{q_l}` the result modulo `q_j` is
+/// `u / (P q_l) + d / q_l - ntt(r / (P q_l) + rho / q_l)`: the integers of the separate operations (`r[ckks.fused]`).
+pub(crate) fn mod_down_rescale(context: &Context, mut u: Poly, d: &Poly) -> Poly {
+    let level = u.level();
+    let remainder = Remainder::take(context, &mut u);
+    let (ring, kernels) = (context.ring(), context.ring().kernels());
+
+    let r = remainder.limb(context, level);
+    let mut last = context.scratch_limb();
+    let inverse = context.special_inverse(level);
+    kernels.sub_mul_scalar_add(ring.modulus(level), &mut last, u.limb(level), &r, inverse, d.limb(level));
+    let mut rho = context.scratch_row();
+    kernels.intt_center(ring.table(level), &mut rho, &mut last, 1);
+
+    u.truncate(level - 1);
+    let converter = context.mod_down_rescale(level);
+    u.limbs_mut().par_iter_mut().enumerate().for_each(|(j, limb)| {
+        let modulus = ring.modulus(j);
+        let chain_inverse = context.chain_inverse(level, j);
+        let both = modulus.mul(context.special_inverse(j), chain_inverse);
+        let (mut sum, mut out) = (context.scratch_limb(), context.scratch_limb());
+        let (y, v) = (remainder.y(), &remainder.v);
+        converter.convert_exact_add(kernels, y, v, &rho, chain_inverse, j, &mut sum);
+        kernels.ntt(ring.table(j), &mut sum);
+        kernels.combine2_sub(modulus, &mut out, [limb, d.limb(j)], [both, chain_inverse], &sum);
+        *limb = out;
+    });
+    u
+}

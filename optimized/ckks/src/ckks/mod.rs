@@ -1,0 +1,26 @@
+//! The CKKS scheme: parameters, keys, encoding, encryption and evaluation.
+
+mod ciphertext;
+mod context;
+mod embedding;
+mod encoder;
+mod encrypt;
+mod evaluator;
+mod galois;
+mod keygen;
+mod keys;
+mod keyswitch;
+mod multiply;
+mod params;
+mod rescale;
+mod sampler;
+
+pub use ciphertext::{Ciphertext, Plaintext};
+pub use context::Context;
+pub use encoder::Encoder;
+pub use encrypt::{decrypt, encrypt_public, encrypt_secret, encryption_stream_keys};
+pub use evaluator::Evaluator;
+pub use keygen::KeyGenerator;
+pub use keys::{EvaluationKeys, PublicKey, SecretKey, SwitchKey};
+pub use params::{Parameters, Security};
+pub use sampler::{Seed, StreamKey};

@@ -1,0 +1,110 @@
+//! Rescaling and level changes (`r[ckks.rescale]`, `r[ckks.level.drop]`).
+
+use super::ciphertext::Ciphertext;
+use super::context::Context;
+use super::evaluator::Evaluator;
+use crate::CkksError;
+use crate::ring::Poly;
+use num_complex::Complex64;
+use rayon::prelude::*;
+
+/// `Rescale(x)` for a polynomial of level `l >= 1` in evaluation form.
+fn rescale_poly(context: &Context, x: &Poly) -> Poly {
+    let (level, ring) = (x.level(), context.ring());
+    let kernels = ring.kernels();
+    let mut last = context.scratch_limb();
+    last.copy_from_slice(x.limb(level));
+    kernels.intt(ring.table(level), &mut last);
+    let mut result = ring.scratch(level - 1, false, x.form());
+    result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
+        let mut rho = context.scratch_limb();
+        kernels.reduce_centered(&last, ring.modulus(level), &mut rho, ring.modulus(j));
+        kernels.ntt(ring.table(j), &mut rho);
+        kernels.sub_mul_scalar(ring.modulus(j), out, x.limb(j), &rho, context.chain_inverse(level, j));
+    });
+    result
+}
+
+impl Evaluator<'_> {
+    /// Divides by `q_l` (`r[ckks.rescale]`, error `r[noise.rescale]`): level `l` to `l - 1`, scale `s` to `fl(s / q_l)`.
+    ///
+    /// # Errors
+    /// [`CkksError::LevelExhausted`] at level 0; [`CkksError::Fingerprint`].
+    pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let level = self.check_rescale("rescale", a)?;
+        let polys = a.polys.par_iter().map(|poly| rescale_poly(self.context(), poly)).collect();
+        Ok(Ciphertext { polys, scale: self.rescaled_label(a.scale, level), fingerprint: a.fingerprint })
+    }
+
+    /// Refuses what cannot be rescaled and gives the level.
+    pub(crate) fn check_rescale(&self, operation: &'static str, a: &Ciphertext) -> Result<usize, CkksError> {
+        self.context().check_fingerprint(operation, &a.fingerprint)?;
+        match a.level() {
+            0 => Err(CkksError::LevelExhausted { operation, expected: 1, got: 0 }),
+            level => Ok(level),
+        }
+    }
+
+    /// `fl(scale / q_level)`.
+    pub(crate) fn rescaled_label(&self, scale: f64, level: usize) -> f64 {
+        scale / self.context().parameters().chain()[level] as f64
+    }
+
+    /// Keeps the limbs `q_0..q_level` (`r[ckks.level.drop]`): no error, scale unchanged.
+    ///
+    /// # Errors
+    /// [`CkksError::Level`] if `level` is above the ciphertext's; [`CkksError::Fingerprint`].
+    pub fn drop_level(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext, CkksError> {
+        let operation = "drop_level";
+        self.context().check_fingerprint(operation, &a.fingerprint)?;
+        if level > a.level() {
+            return Err(CkksError::Level { operation, expected: a.level(), got: level });
+        }
+        let polys = a.polys.iter().map(|poly| poly.truncated(level)).collect();
+        Ok(Ciphertext { polys, scale: a.scale, fingerprint: a.fingerprint })
+    }
+
+    /// Brings a ciphertext to a lower level and its canonical scale; a ciphertext that is at `level` already must be
+    /// canonical and is copied.
+    ///
+    /// From a higher level: drop to `level + 1`, multiply by the constant 1 and rescale
+    /// (errors `r[noise.scalar.mul]`, `r[noise.rescale]`). The scale of the input need not be canonical.
+    ///
+    /// # Errors
+    /// [`CkksError::Level`] if `level` is above the ciphertext's; [`CkksError::Scale`] if it is the ciphertext's own and
+    /// the scale is not canonical; [`CkksError::Fingerprint`].
+    pub fn to_level(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext, CkksError> {
+        if level < a.level() {
+            return self.mul_const_to_level(a, Complex64::new(1.0, 0.0), level);
+        }
+        let operation = "to_level";
+        let copy = self.drop_level(a, level)?;
+        let expected = self.context().parameters().canonical_scale(level);
+        if copy.scale != expected {
+            return Err(CkksError::Scale { operation, expected, got: copy.scale });
+        }
+        Ok(copy)
+    }
+
+    /// Multiplies by a constant and lands at `level`, which is below the ciphertext's, with the canonical scale: drop to
+    /// `level + 1`, multiply towards `fl(D D)` with `D` the canonical scale there, rescale
+    /// (errors `r[noise.scalar.mul]`, `r[noise.rescale]`).
+    ///
+    /// # Errors
+    /// [`CkksError::LevelExhausted`] unless `level` is below the ciphertext's; [`CkksError::Argument`] as
+    /// [`Evaluator::mul_const`]; [`CkksError::Fingerprint`].
+    pub fn mul_const_to_level(
+        &self,
+        a: &Ciphertext,
+        constant: Complex64,
+        level: usize,
+    ) -> Result<Ciphertext, CkksError> {
+        if level >= a.level() {
+            let operation = "mul_const_to_level";
+            return Err(CkksError::LevelExhausted { operation, expected: level + 1, got: a.level() });
+        }
+        let dropped = self.drop_level(a, level + 1)?;
+        let canonical = self.context().parameters().canonical_scale(level + 1);
+        self.rescale(&self.mul_const(&dropped, constant, canonical * canonical)?)
+    }
+}
