@@ -1,0 +1,332 @@
+//! Validated parameter sets.
+
+use crate::error::ReferenceError;
+use crate::ring::product;
+use rug::Integer;
+use rug::integer::IsPrime;
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::ops::Range;
+use touchstone_spec::params::{CLASSICAL_128_TERNARY, ParameterLiteral, SecretDistribution, SecurityClaim};
+use touchstone_spec::sampling::SPECIAL_LIMB;
+
+/// A parameter set whose every field has been checked against the specification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters {
+    name: String,
+    log_n: u32,
+    q: Vec<u64>,
+    p: Vec<u64>,
+    digit_size: usize,
+    canonical_scales: Vec<f64>,
+    secret: SecretDistribution,
+    security: SecurityClaim,
+}
+
+impl Parameters {
+    /// Checks a literal: ring and primes (`r[ckks.ring]`), canonical scales, recomputed and compared bit for bit
+    /// (`r[ckks.scale.canonical]`), secret, sigma, and the security claim (`r[ckks.params.security]`).
+    ///
+    /// # Errors
+    /// [`ReferenceError::BadParameters`] names the first field that is not admitted.
+    pub fn new(literal: &ParameterLiteral) -> Result<Self, ReferenceError> {
+        let parameters = Self {
+            name: literal.name.clone(),
+            log_n: literal.log_n,
+            q: literal.q.clone(),
+            p: literal.p.clone(),
+            digit_size: literal.digit_size,
+            canonical_scales: literal.canonical_scales.iter().map(|x| x.0).collect(),
+            secret: literal.secret,
+            security: literal.security,
+        };
+        parameters.check_ring()?;
+        parameters.check_primes()?;
+        parameters.check_scales(literal.scale.0)?;
+        parameters.check_distributions(literal.sigma.0)?;
+        parameters.check_security()?;
+        Ok(parameters)
+    }
+
+    /// Name of the preset.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ring degree `N`.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        1 << self.log_n
+    }
+
+    /// `log2 N`.
+    #[must_use]
+    pub fn log_n(&self) -> u32 {
+        self.log_n
+    }
+
+    /// Number of slots, `N/2`.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.n() / 2
+    }
+
+    /// The top level `L`.
+    #[must_use]
+    pub fn max_level(&self) -> usize {
+        self.q.len() - 1
+    }
+
+    /// Chain primes `q_0..q_L`.
+    #[must_use]
+    pub fn q(&self) -> &[u64] {
+        &self.q
+    }
+
+    /// Special primes.
+    #[must_use]
+    pub fn p(&self) -> &[u64] {
+        &self.p
+    }
+
+    /// Digit size alpha.
+    #[must_use]
+    pub fn digit_size(&self) -> usize {
+        self.digit_size
+    }
+
+    /// Distribution of the secret.
+    #[must_use]
+    pub fn secret(&self) -> SecretDistribution {
+        self.secret
+    }
+
+    /// The checked security claim.
+    #[must_use]
+    pub fn security(&self) -> SecurityClaim {
+        self.security
+    }
+
+    /// Expected Hamming weight of the secret: `2N/3` for a uniform ternary one.
+    #[must_use]
+    pub fn secret_weight(&self) -> f64 {
+        match self.secret {
+            SecretDistribution::UniformTernary => 2.0 * self.n() as f64 / 3.0,
+            SecretDistribution::FixedWeight { weight } => weight as f64,
+        }
+    }
+
+    /// Chain primes of a level, `q_0..q_l`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::LevelMismatch`] if there is no such level.
+    pub fn chain(&self, level: usize) -> Result<&[u64], ReferenceError> {
+        self.q.get(..=level).ok_or(ReferenceError::LevelMismatch {
+            operation: "look-up of a level's primes",
+            expected: self.max_level(),
+            got: level,
+        })
+    }
+
+    /// Chain primes of a level followed by the special primes: the limbs of `R_{Q_l P}`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::LevelMismatch`] if there is no such level.
+    pub fn extended_chain(&self, level: usize) -> Result<Vec<u64>, ReferenceError> {
+        Ok([self.chain(level)?, &self.p].concat())
+    }
+
+    /// Limb ids of [`Self::extended_chain`]; the first `level + 1` are those of [`Self::chain`] (`r[sample.stream]`).
+    #[must_use]
+    pub fn limb_ids(&self, level: usize) -> Vec<u32> {
+        let special = (0..self.p.len() as u32).map(|j| SPECIAL_LIMB + j);
+        (0..=level as u32).chain(special).collect()
+    }
+
+    /// `Q_l`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::LevelMismatch`] if there is no such level.
+    pub fn modulus(&self, level: usize) -> Result<Integer, ReferenceError> {
+        Ok(product(self.chain(level)?))
+    }
+
+    /// `Q_l P`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::LevelMismatch`] if there is no such level.
+    pub fn extended_modulus(&self, level: usize) -> Result<Integer, ReferenceError> {
+        Ok(self.modulus(level)? * self.special_modulus())
+    }
+
+    /// `P`.
+    #[must_use]
+    pub fn special_modulus(&self) -> Integer {
+        product(&self.p)
+    }
+
+    /// Canonical scale of a level.
+    ///
+    /// # Errors
+    /// [`ReferenceError::LevelMismatch`] if there is no such level.
+    pub fn canonical_scale(&self, level: usize) -> Result<f64, ReferenceError> {
+        self.chain(level)?;
+        Ok(self.canonical_scales[level])
+    }
+
+    /// Index ranges of the digits at a level: digit `i` holds the limbs `[i alpha, min((i+1) alpha, l+1))` (`r[ckks.modup]`).
+    #[must_use]
+    pub fn digits(&self, level: usize) -> Vec<Range<usize>> {
+        let starts = (0..=level).step_by(self.digit_size);
+        starts.map(|start| start..(start + self.digit_size).min(level + 1)).collect()
+    }
+
+    fn check_ring(&self) -> Result<(), ReferenceError> {
+        if !(4..=17).contains(&self.log_n) {
+            return bad("log_n", "4 to 17", self.log_n);
+        }
+        if self.q.is_empty() || self.p.is_empty() {
+            return bad(
+                "q, p",
+                "at least one chain prime and one special prime",
+                format!("{:?}, {:?}", self.q, self.p),
+            );
+        }
+        if self.digit_size == 0 {
+            return bad("digit_size", "at least 1", self.digit_size);
+        }
+        Ok(())
+    }
+
+    fn check_primes(&self) -> Result<(), ReferenceError> {
+        let mut seen = HashSet::new();
+        for &prime in self.q.iter().chain(&self.p) {
+            // GMP's test is a proof below 2^64.
+            if prime >= 1 << 50 || Integer::from(prime).is_probably_prime(40) == IsPrime::No {
+                return bad("q, p", "primes below 2^50", prime);
+            }
+            if prime % (2 << self.log_n) != 1 {
+                return bad("q, p", format!("primes congruent to 1 modulo {}", 2u64 << self.log_n), prime);
+            }
+            if !seen.insert(prime) {
+                return bad("q, p", "distinct primes", format!("{prime} twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_scales(&self, top: f64) -> Result<(), ReferenceError> {
+        if !(top.is_finite() && top > 0.0) {
+            return bad("scale", "a positive finite number", top);
+        }
+        if self.canonical_scales.len() != self.q.len() {
+            return bad("canonical_scales", format!("{} entries", self.q.len()), self.canonical_scales.len());
+        }
+        let mut scale = top;
+        for level in (0..self.q.len()).rev() {
+            let got = self.canonical_scales[level];
+            if got.to_bits() != scale.to_bits() {
+                return bad("canonical_scales", format!("{scale:e} at level {level}"), format!("{got:e}"));
+            }
+            scale = scale * scale / self.q[level] as f64;
+        }
+        Ok(())
+    }
+
+    fn check_distributions(&self, sigma: f64) -> Result<(), ReferenceError> {
+        if sigma.to_bits() != 3.2f64.to_bits() {
+            return bad("sigma", 3.2, sigma);
+        }
+        match self.secret {
+            SecretDistribution::FixedWeight { weight } if weight == 0 || weight > self.n() => {
+                bad("secret", format!("a weight of 1 to {}", self.n()), weight)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_security(&self) -> Result<(), ReferenceError> {
+        if self.security == SecurityClaim::Insecure {
+            return Ok(());
+        }
+        if self.secret != SecretDistribution::UniformTernary {
+            return bad("security", "a uniform ternary secret, which the table is for", format!("{:?}", self.secret));
+        }
+        let limit = CLASSICAL_128_TERNARY.iter().find(|(log_n, _)| *log_n == self.log_n);
+        let Some((_, bits)) = limit else {
+            return bad("security", "a ring degree that the table has", format!("log_n = {}", self.log_n));
+        };
+        let total = product(&self.q) * product(&self.p);
+        if total > Integer::from(1) << *bits {
+            return bad("security", format!("log2(QP) <= {bits}"), format!("{} bits", total.significant_bits()));
+        }
+        Ok(())
+    }
+}
+
+fn bad(field: &'static str, expected: impl Display, got: impl Display) -> Result<(), ReferenceError> {
+    Err(ReferenceError::BadParameters { field, expected: expected.to_string(), got: got.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchstone_spec::hexfloat::HexFloat;
+    use touchstone_spec::params::preset_names;
+
+    fn refused_field(change: impl Fn(&mut ParameterLiteral)) -> &'static str {
+        let mut literal = ParameterLiteral::preset("toy-n5").unwrap();
+        change(&mut literal);
+        match Parameters::new(&literal) {
+            Err(ReferenceError::BadParameters { field, .. }) => field,
+            other => panic!("accepted or wrong error: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_preset_is_admitted() {
+        for name in preset_names() {
+            let parameters = Parameters::new(&ParameterLiteral::preset(name).unwrap()).unwrap();
+            assert_eq!(parameters.name(), name);
+        }
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        assert_eq!(refused_field(|l| l.log_n = 3), "log_n");
+        assert_eq!(refused_field(|l| l.log_n = 18), "log_n");
+        assert_eq!(refused_field(|l| l.log_n = 16), "q, p");
+        assert_eq!(refused_field(|l| l.q[1] += 64), "q, p");
+        assert_eq!(refused_field(|l| l.q[1] = l.q[2]), "q, p");
+        assert_eq!(refused_field(|l| l.p[0] = l.q[2]), "q, p");
+        assert_eq!(refused_field(|l| l.p.clear()), "q, p");
+        assert_eq!(refused_field(|l| l.q.clear()), "q, p");
+        assert_eq!(refused_field(|l| l.digit_size = 0), "digit_size");
+        assert_eq!(refused_field(|l| l.scale = HexFloat(-1.0)), "scale");
+        assert_eq!(refused_field(|l| l.scale = HexFloat(1.0)), "canonical_scales");
+        assert_eq!(refused_field(|l| l.canonical_scales.truncate(2)), "canonical_scales");
+        let next = |x: &mut HexFloat| *x = HexFloat(x.0.next_up());
+        assert_eq!(refused_field(|l| next(&mut l.canonical_scales[0])), "canonical_scales");
+        assert_eq!(refused_field(|l| l.sigma = HexFloat(3.0)), "sigma");
+        assert_eq!(refused_field(|l| l.secret = SecretDistribution::FixedWeight { weight: 33 }), "secret");
+        assert_eq!(refused_field(|l| l.security = SecurityClaim::Classical128), "security");
+    }
+
+    #[test]
+    fn security_is_a_limit_on_the_product() {
+        let mut literal = ParameterLiteral::preset("n15-leveled").unwrap();
+        literal.secret = SecretDistribution::FixedWeight { weight: 64 };
+        assert!(Parameters::new(&literal).is_err());
+        let mut literal = ParameterLiteral::preset("small-n12").unwrap();
+        literal.security = SecurityClaim::Classical128;
+        assert!(Parameters::new(&literal).is_err());
+    }
+
+    #[test]
+    fn digits_cover_the_limbs_in_order() {
+        let parameters = Parameters::new(&ParameterLiteral::preset("toy-n5").unwrap()).unwrap();
+        assert_eq!(parameters.digits(4), vec![0..2, 2..4, 4..5]);
+        assert_eq!(parameters.digits(0), vec![0..1]);
+    }
+}
