@@ -12,6 +12,8 @@ mod base;
 mod kernels;
 mod modulus;
 mod ntt;
+#[cfg(test)]
+mod tests;
 
 pub use base::{BaseConverter, MAX_BASIS};
 pub use kernels::{KernelKind, Kernels, MAX_DIGITS};

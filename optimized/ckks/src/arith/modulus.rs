@@ -34,12 +34,7 @@ impl Modulus {
             return Err(ArithError::Modulus { operation: "Modulus::new", expected: "a prime in [2^20, 2^50)", got: p });
         }
         let bits = u64::BITS - p.leading_zeros();
-        Ok(Self {
-            value: p,
-            bits,
-            barrett: ((1u128 << (2 * bits)) / u128::from(p)) as u64,
-            recip: 1.0 / p as f64,
-        })
+        Ok(Self { value: p, bits, barrett: ((1u128 << (2 * bits)) / u128::from(p)) as u64, recip: 1.0 / p as f64 })
     }
 
     /// The prime.

@@ -6,6 +6,8 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::kernels::avx2::FmaRoots;
 use super::{ArithError, Modulus};
 
 /// Smallest supported `log2 N`.
@@ -21,7 +23,10 @@ pub struct NttTable {
     log_n: u32,
     modulus: Modulus,
     psi: u64,
+    n_inverse: u64,
     scalar: OnceLock<ShoupRoots>,
+    #[cfg(target_arch = "x86_64")]
+    fma: OnceLock<FmaRoots>,
 }
 
 /// Roots in bit-reversed order with their Shoup constants: entry `k` is `psi^brv(k)` (forward) or
@@ -52,7 +57,15 @@ impl NttTable {
                 got: p,
             });
         }
-        Ok(Self { log_n, modulus, psi: primitive_root(&modulus, two_n), scalar: OnceLock::new() })
+        Ok(Self {
+            log_n,
+            modulus,
+            psi: primitive_root(&modulus, two_n),
+            n_inverse: modulus.inv(two_n / 2),
+            scalar: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            fma: OnceLock::new(),
+        })
     }
 
     /// `log2 N`.
@@ -88,7 +101,7 @@ impl NttTable {
 
     /// `c / N mod p`, the factor that completes an inverse transform.
     pub(crate) fn scaled_n_inverse(&self, c: u64) -> u64 {
-        self.modulus.mul(c, self.modulus.inv(self.n() as u64))
+        self.modulus.mul(c, self.n_inverse)
     }
 
     /// The scalar kernel's roots.
@@ -103,6 +116,12 @@ impl NttTable {
                 inverse: with_shoup(self.roots(self.modulus.inv(self.psi))),
             }
         })
+    }
+
+    /// The FMA kernels' roots; the length must be at least 32.
+    #[cfg(target_arch = "x86_64")]
+    pub(in crate::arith) fn fma_roots(&self) -> &FmaRoots {
+        self.fma.get_or_init(|| FmaRoots::new(self))
     }
 
     /// `root^brv(k)` for `k` in `0..N`.

@@ -1,5 +1,7 @@
 //! Vector kernels behind one handle, selected once.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
 mod scalar;
 
 use super::{ArithError, Modulus, NttTable};
@@ -35,7 +37,7 @@ struct Table {
     kind: KernelKind,
     ntt: fn(&NttTable, &mut [u64]),
     intt_scaled: fn(&NttTable, &mut [u64], u64),
-    intt_center: fn(&NttTable, &mut [f64], &mut [u64], u64),
+    intt_center: fn(&NttTable, &mut [f64], &[u64], u64),
     add: fn(&Modulus, &mut [u64], &[u64], &[u64]),
     add_assign: fn(&Modulus, &mut [u64], &[u64]),
     sub: fn(&Modulus, &mut [u64], &[u64], &[u64]),
@@ -60,7 +62,7 @@ struct Table {
 impl Kernels {
     /// The fastest kernels this processor runs.
     pub fn detect() -> Self {
-        Self::with_kind(KernelKind::Avx2).unwrap_or(Self(&scalar::TABLE))
+        Self(avx2_table().unwrap_or(&scalar::TABLE))
     }
 
     /// The kernels of one kind.
@@ -68,14 +70,15 @@ impl Kernels {
     /// # Errors
     /// [`ArithError::Kernel`] if the processor lacks the features the kind needs.
     pub fn with_kind(kind: KernelKind) -> Result<Self, ArithError> {
-        match kind {
-            KernelKind::Scalar => Ok(Self(&scalar::TABLE)),
-            KernelKind::Avx2 => Err(ArithError::Kernel {
-                operation: "Kernels::with_kind",
-                expected: "a processor with AVX2 and FMA",
-                got: kind,
-            }),
-        }
+        let table = match kind {
+            KernelKind::Scalar => Some(&scalar::TABLE),
+            KernelKind::Avx2 => avx2_table(),
+        };
+        table.map(Self).ok_or(ArithError::Kernel {
+            operation: "Kernels::with_kind",
+            expected: "a processor with AVX2 and FMA",
+            got: kind,
+        })
     }
 
     /// Which kernels this handle stands for.
@@ -106,9 +109,8 @@ impl Kernels {
 
     /// Inverse transform multiplied by `c` and written to `y` as centred representatives in
     /// `[-(p-1)/2, (p-1)/2]`: an inverse transform and stage one of a base conversion in one go.
-    /// The contents of `a` are destroyed (it serves as scratch space).
     #[inline]
-    pub fn intt_center(self, table: &NttTable, y: &mut [f64], a: &mut [u64], c: u64) {
+    pub fn intt_center(self, table: &NttTable, y: &mut [f64], a: &[u64], c: u64) {
         same_length(&[a.len(), y.len(), table.n()]);
         canonical(table.modulus(), &[c]);
         (self.0.intt_center)(table, y, a, c);
@@ -294,6 +296,16 @@ impl Kernels {
             *d = src[i as usize];
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx2_table() -> Option<&'static Table> {
+    avx2::table()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2_table() -> Option<&'static Table> {
+    None
 }
 
 /// The length contract of all methods.

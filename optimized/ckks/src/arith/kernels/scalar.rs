@@ -79,9 +79,10 @@ fn intt_scaled(table: &NttTable, a: &mut [u64], c: u64) {
     mul_scalar_assign(m, a, table.scaled_n_inverse(c));
 }
 
-fn intt_center(table: &NttTable, y: &mut [f64], a: &mut [u64], c: u64) {
-    intt_scaled(table, a, c);
-    for (y, &x) in y.iter_mut().zip(&*a) {
+fn intt_center(table: &NttTable, y: &mut [f64], a: &[u64], c: u64) {
+    let mut a = a.to_vec();
+    intt_scaled(table, &mut a, c);
+    for (y, x) in y.iter_mut().zip(a) {
         *y = table.modulus().center(x) as f64;
     }
 }

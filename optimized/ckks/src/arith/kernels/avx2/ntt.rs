@@ -1,0 +1,569 @@
+//! Forward and inverse transforms.
+//!
+//! A limb of `N = 2^16` doubles fills the second-level cache, so it is swept as rarely as possible. Seen as a
+//! matrix of `2^head` rows, the *head* runs the outermost stages on eight columns at a time (one cache line per row,
+//! gathered into a small tile); the *blocks* then are contiguous, fit the first-level cache, and run all remaining
+//! stages there. The last four stages of a block form the *tail*: 16 elements stay in registers, the two innermost
+//! stages on transposed 4 by 4 squares. The inverse runs the same pieces in reverse order.
+//!
+//! Between passes the limb holds doubles; the first pass converts from canonical residues, the last one back.
+
+use std::arch::x86_64::*;
+
+use super::lanes::{Field, LANES, to_f64, to_u64, transpose};
+use super::plan::inverse;
+use super::roots::{FmaRoots, Roots, TAIL, TailRoots};
+use crate::arith::{Modulus, NttTable};
+
+/// Columns of a head tile: one cache line.
+const TILE_COLUMNS: usize = 8;
+/// Rows of the largest head (`log2 N = 17`).
+const TILE_ROWS: usize = 128;
+
+/// Storage for one head tile.
+#[repr(C, align(64))]
+struct Tile([f64; TILE_ROWS * TILE_COLUMNS]);
+
+/// A matrix of doubles in memory: `rows` rows, `stride` apart, of `columns` elements (a multiple of 4). All
+/// accesses of a pass go through [`Grid::load`] and [`Grid::store`] at rows below `rows` and columns below `columns`.
+#[derive(Clone, Copy)]
+struct Grid {
+    start: *mut f64,
+    rows: usize,
+    stride: usize,
+    columns: usize,
+}
+
+impl Grid {
+    /// # Safety
+    /// Row `row`, columns `column..column + 4` lie inside live memory the caller may access.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn load<const FROM_U64: bool>(self, row: usize, column: usize) -> __m256d {
+        debug_assert!(row < self.rows && column + LANES <= self.columns);
+        // SAFETY: by the caller's contract; unaligned loads have no alignment requirement.
+        let x = unsafe { _mm256_loadu_pd(self.start.add(row * self.stride + column)) };
+        if FROM_U64 { to_f64(_mm256_castpd_si256(x)) } else { x }
+    }
+
+    /// # Safety
+    /// As [`Grid::load`], for writing.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store(self, row: usize, column: usize, x: __m256d) {
+        debug_assert!(row < self.rows && column + LANES <= self.columns);
+        // SAFETY: by the caller's contract; unaligned stores have no alignment requirement.
+        unsafe { _mm256_storeu_pd(self.start.add(row * self.stride + column), x) }
+    }
+
+    /// The contiguous block of `len` elements at `start` as a matrix of `rows` rows.
+    fn block(start: *mut f64, len: usize, rows: usize) -> Self {
+        Self { start, rows, stride: len / rows, columns: len / rows }
+    }
+}
+
+/// What the last inverse pass leaves behind.
+#[derive(Clone, Copy, PartialEq)]
+enum Output {
+    /// Canonical residues as `u64`.
+    Canonical,
+    /// Centred representatives as `f64`.
+    Centred,
+}
+
+/// Forward transform in place. `a.len()` is the table's `N >= 32`.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn forward(table: &NttTable, a: &mut [u64]) {
+    let fma = table.fma_roots();
+    let f = Field::new(table.modulus());
+    let (n, rows) = (a.len(), 1usize << fma.head);
+    debug_assert_eq!(n, table.n());
+    let start = a.as_mut_ptr().cast::<f64>();
+    let passes = fma.head as usize / 2;
+    // SAFETY: the grids below cover exactly the `n` elements of `a`, borrowed mutably for the whole call, or the
+    // tile; all accesses stay inside by `Grid`'s contract.
+    unsafe {
+        forward_head(f, fma, start, n);
+        let len = n / rows;
+        for b in 0..rows {
+            let block = start.add(b * len);
+            let mut m = 1;
+            for &reduce in &fma.plan.forward[passes..] {
+                let grid = Grid::block(block, len, 4 * m);
+                forward_pass(f, &fma.forward.main, (rows + b) * m, m, grid, grid, reduce, false);
+                m *= 4;
+            }
+            let groups = len / TAIL;
+            let tail = &fma.forward.tail[b * groups..][..groups];
+            match fma.plan.forward_tail {
+                false => forward_tail::<false>(f, tail, block),
+                true => forward_tail::<true>(f, tail, block),
+            }
+        }
+    }
+}
+
+/// The outermost `head` stages; reads canonical residues.
+///
+/// # Safety
+/// `start` points to `n` elements the caller may read and write.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_head(f: Field, fma: &FmaRoots, start: *mut f64, n: usize) {
+    let rows = 1usize << fma.head;
+    let stride = n / rows;
+    let roots = &fma.forward.main;
+    let odd = fma.head as usize % 2;
+    let steps = fma.head as usize / 2 + odd;
+    let columns = if steps == 1 { stride } else { TILE_COLUMNS };
+    let mut tile = Tile([0.0; TILE_ROWS * TILE_COLUMNS]);
+    let inner = Grid { start: tile.0.as_mut_ptr(), rows, stride: TILE_COLUMNS, columns: TILE_COLUMNS };
+    for column in (0..stride).step_by(columns) {
+        // SAFETY: `column < stride <= n`.
+        let outer = Grid { start: unsafe { start.add(column) }, rows, stride, columns };
+        for step in 0..steps {
+            let src = if step == 0 { outer } else { inner };
+            let dst = if step == steps - 1 { outer } else { inner };
+            // SAFETY: `outer` lies inside the `n` elements, `inner` inside the tile.
+            unsafe {
+                if step < odd {
+                    forward_pair(f, roots[1], src, dst);
+                } else {
+                    let m = 1 << (2 * (step - odd) + odd);
+                    let reduce = fma.plan.forward[step - odd];
+                    forward_pass(f, roots, m, m, src, dst, reduce, step == 0);
+                }
+            }
+        }
+    }
+}
+
+/// Radix-2 pass over the first stage; reads canonical residues.
+///
+/// # Safety
+/// As [`Grid::load`] for all of `src` and `dst`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_pair(f: Field, root: f64, src: Grid, dst: Grid) {
+    let w = _mm256_set1_pd(root);
+    let half = src.rows / 2;
+    for row in 0..half {
+        for column in (0..src.columns).step_by(LANES) {
+            // SAFETY: rows and columns are below the bounds of the grids.
+            unsafe {
+                let x = src.load::<true>(row, column);
+                let t = f.mul_fixed(src.load::<true>(row + half, column), w);
+                dst.store(row, column, _mm256_add_pd(x, t));
+                dst.store(row + half, column, _mm256_sub_pd(x, t));
+            }
+        }
+    }
+}
+
+/// Two stages on `m` groups of rows; group `i` uses roots `k + i`, `2 (k + i)`, `2 (k + i) + 1`.
+///
+/// # Safety
+/// As [`Grid::load`] for all of `src` and `dst`.
+#[expect(clippy::too_many_arguments, reason = "one pass is described by its roots, its two grids and two switches")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_pass(
+    f: Field,
+    roots: &[f64],
+    k: usize,
+    m: usize,
+    src: Grid,
+    dst: Grid,
+    reduce: bool,
+    from_u64: bool,
+) {
+    // SAFETY: forwarded.
+    unsafe {
+        match (reduce, from_u64) {
+            (false, false) => forward_rows::<false, false>(f, roots, k, m, src, dst),
+            (false, true) => forward_rows::<false, true>(f, roots, k, m, src, dst),
+            (true, false) => forward_rows::<true, false>(f, roots, k, m, src, dst),
+            (true, true) => forward_rows::<true, true>(f, roots, k, m, src, dst),
+        }
+    }
+}
+
+/// See [`forward_pass`].
+///
+/// # Safety
+/// As [`forward_pass`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_rows<const REDUCE: bool, const FROM_U64: bool>(
+    f: Field,
+    roots: &[f64],
+    k: usize,
+    m: usize,
+    src: Grid,
+    dst: Grid,
+) {
+    let quarter = src.rows / (4 * m);
+    for i in 0..m {
+        let w = [k + i, 2 * (k + i), 2 * (k + i) + 1].map(|k| _mm256_set1_pd(roots[k]));
+        for r in 0..quarter {
+            let row = 4 * quarter * i + r;
+            for column in (0..src.columns).step_by(LANES) {
+                // SAFETY: rows are below `4 quarter m = rows`, columns below `columns`.
+                unsafe {
+                    let x = [0, 1, 2, 3].map(|j| src.load::<FROM_U64>(row + j * quarter, column));
+                    let z = forward_four::<REDUCE>(f, x, w);
+                    for (j, z) in z.into_iter().enumerate() {
+                        dst.store(row + j * quarter, column, z);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The forward radix-4 butterfly; bounds in `plan`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn forward_four<const REDUCE: bool>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) -> [__m256d; 4] {
+    let x0 = if REDUCE { f.reduce(x[0]) } else { x[0] };
+    let t2 = f.mul_fixed(x[2], w[0]);
+    let t3 = f.mul_fixed(x[3], w[0]);
+    let y0 = _mm256_add_pd(x0, t2);
+    let y2 = _mm256_sub_pd(x0, t2);
+    let t1 = f.mul_fixed(_mm256_add_pd(x[1], t3), w[1]);
+    let t3 = f.mul_fixed(_mm256_sub_pd(x[1], t3), w[2]);
+    [_mm256_add_pd(y0, t1), _mm256_sub_pd(y0, t1), _mm256_add_pd(y2, t3), _mm256_sub_pd(y2, t3)]
+}
+
+/// The last four stages of a block; leaves canonical residues.
+///
+/// # Safety
+/// `block` points to `16 tail.len()` elements the caller may read and write.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_tail<const REDUCE: bool>(f: Field, tail: &[TailRoots], block: *mut f64) {
+    for (g, roots) in tail.iter().enumerate() {
+        // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
+        unsafe {
+            let grid = Grid::block(block.add(TAIL * g), TAIL, 4);
+            let x = [0, 1, 2, 3].map(|j| grid.load::<false>(j, 0));
+            let z = forward_four::<REDUCE>(f, x, outer_roots(roots));
+            let z = forward_four::<REDUCE>(f, transpose(z), inner_roots(roots));
+            let z = transpose(z.map(|z| f.canonical(z)));
+            for (j, z) in z.into_iter().enumerate() {
+                grid.store(j, 0, _mm256_castsi256_pd(to_u64(z)));
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn outer_roots(roots: &TailRoots) -> [__m256d; 3] {
+    [0, 1, 2].map(|i| _mm256_set1_pd(roots.outer[i]))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn inner_roots(roots: &TailRoots) -> [__m256d; 3] {
+    // SAFETY: each array holds four doubles.
+    [&roots.w1, &roots.w2, &roots.w3].map(|w| unsafe { _mm256_loadu_pd(w.as_ptr()) })
+}
+
+/// Inverse transform in place, times `c`. `a.len()` is the table's `N >= 32`, `c` a canonical residue.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn inverse_scaled(table: &NttTable, a: &mut [u64], c: u64) {
+    let work = a.as_mut_ptr().cast::<f64>();
+    // SAFETY: `work` is `a`, borrowed mutably for the whole call and of length `N`; `f64` and `u64` agree in size
+    // and alignment, and every bit pattern is valid for both.
+    unsafe { inverse_passes(table, work, work, c, Output::Canonical) }
+}
+
+/// Inverse transform of `a`, times `c`, as centred representatives in `y`; lengths and `c` as above.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn inverse_center(table: &NttTable, y: &mut [f64], a: &[u64], c: u64) {
+    let src = a.as_ptr().cast::<f64>().cast_mut();
+    // SAFETY: both slices have length `N` and stay borrowed for the whole call; `src` is only read.
+    unsafe { inverse_passes(table, src, y.as_mut_ptr(), c, Output::Centred) }
+}
+
+/// # Safety
+/// `src` and `work` point to `N` elements each, the same or disjoint; the caller may read `src` and access `work`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_passes(table: &NttTable, src: *mut f64, work: *mut f64, c: u64, output: Output) {
+    let fma = table.fma_roots();
+    let f = Field::new(table.modulus());
+    let (n, rows) = (table.n(), 1usize << fma.head);
+    let len = n / rows;
+    let (blocks, _) = fma.plan.inverse.split_at(fma.plan.inverse.len() - fma.head as usize / 2);
+    // SAFETY: blocks `b len .. (b + 1) len` cover the `n` elements.
+    unsafe {
+        for b in 0..rows {
+            let block = work.add(b * len);
+            let groups = len / TAIL;
+            let tail = &fma.inverse.tail[b * groups..][..groups];
+            inverse_tail(f, tail, src.add(b * len), block, fma.plan.inverse_tail);
+            let mut m = groups;
+            for &mode in blocks {
+                m /= 4;
+                let grid = Grid::block(block, len, 4 * m);
+                inverse_pass(f, &fma.inverse.main, (rows + b) * m, m, grid, grid, mode);
+            }
+        }
+        inverse_head(f, table, work, table.scaled_n_inverse(c), output);
+    }
+}
+
+/// The outermost stages and the multiplication by `scale`.
+///
+/// # Safety
+/// `start` points to `N` elements the caller may read and write.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_head(f: Field, table: &NttTable, start: *mut f64, scale: u64, output: Output) {
+    let fma = table.fma_roots();
+    let rows = 1usize << fma.head;
+    let stride = table.n() / rows;
+    let (odd, passes) = (fma.head as usize % 2, fma.head as usize / 2);
+    let modes = &fma.plan.inverse[fma.plan.inverse.len() - passes..];
+    let mode = |step: usize| modes.get(step).copied().unwrap_or(inverse::NONE);
+    let steps = passes + odd;
+    let last = LastRoots::new(table.modulus(), &fma.inverse, scale);
+    let columns = if steps == 1 { stride } else { TILE_COLUMNS };
+    let mut tile = Tile([0.0; TILE_ROWS * TILE_COLUMNS]);
+    let inner = Grid { start: tile.0.as_mut_ptr(), rows, stride: TILE_COLUMNS, columns: TILE_COLUMNS };
+    for column in (0..stride).step_by(columns) {
+        // SAFETY: `column < stride <= n`.
+        let outer = Grid { start: unsafe { start.add(column) }, rows, stride, columns };
+        for step in 0..steps {
+            let src = if step == 0 { outer } else { inner };
+            let dst = if step == steps - 1 { outer } else { inner };
+            // SAFETY: `outer` lies inside the `n` elements, `inner` inside the tile.
+            unsafe {
+                if step < steps - 1 {
+                    let m = rows >> (2 * step + 2);
+                    inverse_pass(f, &fma.inverse.main, m, m, src, dst, mode(step));
+                } else if odd == 1 {
+                    inverse_pair(f, &last, src, dst, output);
+                } else {
+                    inverse_last(f, &last, src, dst, mode(step), output);
+                }
+            }
+        }
+    }
+}
+
+/// Mirror of [`forward_pass`].
+///
+/// # Safety
+/// As [`Grid::load`] for all of `src` and `dst`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_pass(f: Field, roots: &[f64], k: usize, m: usize, src: Grid, dst: Grid, mode: u8) {
+    // SAFETY: forwarded.
+    unsafe {
+        match mode {
+            inverse::NONE => inverse_rows::<{ inverse::NONE }>(f, roots, k, m, src, dst),
+            inverse::SUM => inverse_rows::<{ inverse::SUM }>(f, roots, k, m, src, dst),
+            inverse::SUMS => inverse_rows::<{ inverse::SUMS }>(f, roots, k, m, src, dst),
+            _ => inverse_rows::<{ inverse::EARLY }>(f, roots, k, m, src, dst),
+        }
+    }
+}
+
+/// See [`inverse_pass`].
+///
+/// # Safety
+/// As [`inverse_pass`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_rows<const MODE: u8>(f: Field, roots: &[f64], k: usize, m: usize, src: Grid, dst: Grid) {
+    let quarter = src.rows / (4 * m);
+    for i in 0..m {
+        let w = [k + i, 2 * (k + i), 2 * (k + i) + 1].map(|k| _mm256_set1_pd(roots[k]));
+        for r in 0..quarter {
+            let row = 4 * quarter * i + r;
+            for column in (0..src.columns).step_by(LANES) {
+                // SAFETY: rows are below `4 quarter m = rows`, columns below `columns`.
+                unsafe {
+                    let x = [0, 1, 2, 3].map(|j| src.load::<false>(row + j * quarter, column));
+                    let z = inverse_four::<MODE>(f, x, w);
+                    for (j, z) in z.into_iter().enumerate() {
+                        dst.store(row + j * quarter, column, z);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The inverse radix-4 butterfly; bounds in `plan`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn inverse_four<const MODE: u8>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) -> [__m256d; 4] {
+    let [y0, y1, y2, y3] = inverse_inner::<MODE>(f, x, w);
+    let z0 = _mm256_add_pd(y0, y2);
+    let z1 = _mm256_add_pd(y1, y3);
+    [
+        if MODE == inverse::SUM || MODE == inverse::SUMS { f.reduce(z0) } else { z0 },
+        if MODE == inverse::SUMS || MODE == inverse::EARLY { f.reduce(z1) } else { z1 },
+        f.mul_fixed(_mm256_sub_pd(y0, y2), w[0]),
+        f.mul_fixed(_mm256_sub_pd(y1, y3), w[0]),
+    ]
+}
+
+/// The inner of the two stages of an inverse butterfly.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn inverse_inner<const MODE: u8>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) -> [__m256d; 4] {
+    let y0 = _mm256_add_pd(x[0], x[1]);
+    let y2 = _mm256_add_pd(x[2], x[3]);
+    [
+        if MODE == inverse::EARLY { f.reduce(y0) } else { y0 },
+        f.mul_fixed(_mm256_sub_pd(x[0], x[1]), w[1]),
+        if MODE == inverse::EARLY { f.reduce(y2) } else { y2 },
+        f.mul_fixed(_mm256_sub_pd(x[2], x[3]), w[2]),
+    ]
+}
+
+/// The last four stages run first; reads canonical residues.
+///
+/// # Safety
+/// `src` and `block` point to `16 tail.len()` elements the caller may read, `block` also for writing.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_tail(f: Field, tail: &[TailRoots], src: *mut f64, block: *mut f64, mode: u8) {
+    // SAFETY: forwarded.
+    unsafe {
+        match mode {
+            inverse::NONE => inverse_groups::<{ inverse::NONE }>(f, tail, src, block),
+            inverse::SUM => inverse_groups::<{ inverse::SUM }>(f, tail, src, block),
+            inverse::SUMS => inverse_groups::<{ inverse::SUMS }>(f, tail, src, block),
+            _ => inverse_groups::<{ inverse::EARLY }>(f, tail, src, block),
+        }
+    }
+}
+
+/// See [`inverse_tail`].
+///
+/// # Safety
+/// As [`inverse_tail`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_groups<const MODE: u8>(f: Field, tail: &[TailRoots], src: *mut f64, block: *mut f64) {
+    for (g, roots) in tail.iter().enumerate() {
+        // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
+        unsafe {
+            let src = Grid::block(src.add(TAIL * g), TAIL, 4);
+            let dst = Grid::block(block.add(TAIL * g), TAIL, 4);
+            let x = transpose([0, 1, 2, 3].map(|j| src.load::<true>(j, 0)));
+            let z = transpose(inverse_four::<MODE>(f, x, inner_roots(roots)));
+            let z = inverse_four::<MODE>(f, z, outer_roots(roots));
+            for (j, z) in z.into_iter().enumerate() {
+                dst.store(j, 0, z);
+            }
+        }
+    }
+}
+
+/// Constants of the last inverse pass, with the factor `scale` folded in.
+struct LastRoots {
+    /// Roots 2 and 3.
+    inner: [__m256d; 2],
+    /// Root 1 times `scale`.
+    outer: __m256d,
+    scale: __m256d,
+}
+
+impl LastRoots {
+    #[target_feature(enable = "avx2,fma")]
+    fn new(m: &Modulus, roots: &Roots, scale: u64) -> Self {
+        let root = |k: usize| if k < roots.main.len() { roots.main[k] } else { 0.0 };
+        Self {
+            inner: [_mm256_set1_pd(root(2)), _mm256_set1_pd(root(3))],
+            outer: Field::constant(m, m.mul(m.from_i64(root(1) as i64), scale)),
+            scale: Field::constant(m, scale),
+        }
+    }
+}
+
+/// The final butterfly of radix 4, every output times `scale`.
+///
+/// # Safety
+/// As [`Grid::load`] for all of `src` and `dst`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_last(f: Field, last: &LastRoots, src: Grid, dst: Grid, mode: u8, output: Output) {
+    // SAFETY: forwarded.
+    unsafe {
+        match (mode, output) {
+            (inverse::NONE, Output::Canonical) => inverse_last_rows::<{ inverse::NONE }, false>(f, last, src, dst),
+            (inverse::NONE, Output::Centred) => inverse_last_rows::<{ inverse::NONE }, true>(f, last, src, dst),
+            (_, Output::Canonical) => inverse_last_rows::<{ inverse::EARLY }, false>(f, last, src, dst),
+            (_, Output::Centred) => inverse_last_rows::<{ inverse::EARLY }, true>(f, last, src, dst),
+        }
+    }
+}
+
+/// See [`inverse_last`].
+///
+/// # Safety
+/// As [`inverse_last`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_last_rows<const MODE: u8, const CENTRED: bool>(f: Field, last: &LastRoots, src: Grid, dst: Grid) {
+    let quarter = src.rows / 4;
+    let w = [last.outer, last.inner[0], last.inner[1]];
+    for row in 0..quarter {
+        for column in (0..src.columns).step_by(LANES) {
+            // SAFETY: rows are below `4 quarter = rows`, columns below `columns`.
+            unsafe {
+                let x = [0, 1, 2, 3].map(|j| src.load::<false>(row + j * quarter, column));
+                let [y0, y1, y2, y3] = inverse_inner::<MODE>(f, x, w);
+                let z = [
+                    f.mul_fixed(_mm256_add_pd(y0, y2), last.scale),
+                    f.mul_fixed(_mm256_add_pd(y1, y3), last.scale),
+                    f.mul_fixed(_mm256_sub_pd(y0, y2), last.outer),
+                    f.mul_fixed(_mm256_sub_pd(y1, y3), last.outer),
+                ];
+                for (j, z) in z.into_iter().enumerate() {
+                    dst.store(row + j * quarter, column, finish::<CENTRED>(f, z));
+                }
+            }
+        }
+    }
+}
+
+/// The final butterfly of radix 2, both outputs times `scale`.
+///
+/// # Safety
+/// As [`Grid::load`] for all of `src` and `dst`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_pair(f: Field, last: &LastRoots, src: Grid, dst: Grid, output: Output) {
+    // SAFETY: forwarded.
+    unsafe {
+        match output {
+            Output::Canonical => inverse_pair_rows::<false>(f, last, src, dst),
+            Output::Centred => inverse_pair_rows::<true>(f, last, src, dst),
+        }
+    }
+}
+
+/// See [`inverse_pair`].
+///
+/// # Safety
+/// As [`inverse_pair`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_pair_rows<const CENTRED: bool>(f: Field, last: &LastRoots, src: Grid, dst: Grid) {
+    let half = src.rows / 2;
+    for row in 0..half {
+        for column in (0..src.columns).step_by(LANES) {
+            // SAFETY: rows are below `2 half = rows`, columns below `columns`.
+            unsafe {
+                let x = src.load::<false>(row, column);
+                let y = src.load::<false>(row + half, column);
+                let sum = f.mul_fixed(_mm256_add_pd(x, y), last.scale);
+                let difference = f.mul_fixed(_mm256_sub_pd(x, y), last.outer);
+                dst.store(row, column, finish::<CENTRED>(f, sum));
+                dst.store(row + half, column, finish::<CENTRED>(f, difference));
+            }
+        }
+    }
+}
+
+/// A product, of magnitude below `p`, as output.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn finish<const CENTRED: bool>(f: Field, z: __m256d) -> __m256d {
+    if CENTRED { f.reduce(z) } else { _mm256_castsi256_pd(to_u64(f.lift(z))) }
+}

@@ -1,0 +1,177 @@
+//! Inner products: key products and base conversion.
+//!
+//! Up to [`GROUP`] exact products of magnitude below `2^100` are summed as a pair (`hi`, `lo`) of doubles. `hi`
+//! starts at a constant whose unit in the last place stays the same for the whole sum: `hi' = fma(a, b, hi)` moves
+//! by multiples of that unit, so `d = hi' - hi` is exact, and `fma(a, b, -d)` is the exact remainder, at most half a
+//! unit, collected in `lo`.
+//!
+//! - Key products (`0 <= a, b < p`): start `2^103`. Eight products stay below `8 (2^50 - 27)^2 < 2^103 - 2^56`, so
+//!   `hi < 2^104`, its unit is `2^51`, remainders are at most `2^50` and their sum at most `2^53`: exact.
+//! - Base conversion (`|a| <= 2^49`, `|b| <= (p-1)/2 <= 2^49 - 14`): start `1.5 * 2^102`. Eight products stay
+//!   below `2^101 - 2^55`, so `hi` lies in `[2^102, 2^103]`, its unit is `2^50`, remainders are at most `2^49` and
+//!   their sum at most `2^52`.
+//!
+//! In both cases the rounding errors shift `hi` by at most `2^53`, far less than the room left.
+
+use std::arch::x86_64::*;
+
+use super::lanes::{Field, LANES, to_f64, to_u64};
+use crate::arith::Modulus;
+use crate::arith::kernels::scalar;
+
+/// Products per partial sum.
+const GROUP: usize = 8;
+/// `2^103`.
+const UNSIGNED_START: f64 = (1u128 << 103) as f64;
+/// `1.5 * 2^102`.
+const SIGNED_START: f64 = 1.5 * (1u128 << 102) as f64;
+
+/// A running sum of products.
+#[derive(Clone, Copy)]
+struct Sum {
+    hi: __m256d,
+    lo: __m256d,
+}
+
+impl Sum {
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn new(start: __m256d) -> Self {
+        Self { hi: start, lo: _mm256_setzero_pd() }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn add(&mut self, a: __m256d, b: __m256d) {
+        let hi = _mm256_fmadd_pd(a, b, self.hi);
+        let moved = _mm256_sub_pd(hi, self.hi);
+        self.lo = _mm256_add_pd(self.lo, _mm256_fmsub_pd(a, b, moved));
+        self.hi = hi;
+    }
+
+    /// The sum plus `carry`, reduced to magnitude at most `p/2 + 1`; `|carry|` likewise.
+    ///
+    /// `hi - start` is exact and at most `8 p^2 + 2^53`, so its quotient by `p` is below `2^53` and rounds to an
+    /// integer with total error at most 2: the remainder is at most `2p < 2^51` and exact. With `lo` reduced first
+    /// and the carry the sum stays below `2^52`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn fold(self, f: Field, start: __m256d, carry: __m256d) -> __m256d {
+        let lo = _mm256_add_pd(f.reduce(self.lo), carry);
+        f.reduce(_mm256_add_pd(f.reduce_large(_mm256_sub_pd(self.hi, start)), lo))
+    }
+}
+
+/// Elements per step of the base conversion: four vectors hide the latency of the sums.
+const STEP: usize = 4 * LANES;
+
+/// Elements `i..i + 4` as doubles.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load(limb: &[u64], i: usize) -> __m256d {
+    let x = &limb[i..i + LANES];
+    // SAFETY: `x` holds four elements.
+    to_f64(unsafe { _mm256_loadu_si256(x.as_ptr().cast()) })
+}
+
+/// Elements `i..i + 16` of a row.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_step(row: &[f64], i: usize) -> [__m256d; 4] {
+    let x = &row[i..i + STEP];
+    // SAFETY: `x` holds sixteen elements.
+    [0, 1, 2, 3].map(|k| unsafe { _mm256_loadu_pd(x.as_ptr().add(k * LANES)) })
+}
+
+/// Canonical residues to elements `i..i + 4`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store(out: &mut [u64], i: usize, x: __m256d) {
+    let out = &mut out[i..i + LANES];
+    // SAFETY: `out` holds four elements.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), to_u64(x)) }
+}
+
+/// The rest of every limb from element `i` on.
+fn rest<'a, T>(limbs: &[&'a [T]], i: usize) -> Vec<&'a [T]> {
+    limbs.iter().map(|limb| &limb[i..]).collect()
+}
+
+/// See [`Kernels::dot2`](crate::arith::Kernels::dot2).
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2]) {
+    let f = Field::new(m);
+    let start = _mm256_set1_pd(UNSIGNED_START);
+    let [out0, out1] = out;
+    let whole = out0.len() - out0.len() % LANES;
+    for i in (0..whole).step_by(LANES) {
+        let mut carry = [_mm256_setzero_pd(); 2];
+        for first in (0..digits.len()).step_by(GROUP) {
+            let mut sums = [Sum::new(start); 2];
+            for j in first..digits.len().min(first + GROUP) {
+                let d = load(digits[j], i);
+                sums[0].add(d, load(keys[0][j], i));
+                sums[1].add(d, load(keys[1][j], i));
+            }
+            carry = [0, 1].map(|k| sums[k].fold(f, start, carry[k]));
+        }
+        store(out0, i, f.lift(carry[0]));
+        store(out1, i, f.lift(carry[1]));
+    }
+    if whole < out0.len() {
+        let keys = keys.map(|key| rest(key, whole));
+        let out = [&mut out0[whole..], &mut out1[whole..]];
+        (scalar::TABLE.dot2)(m, out, &rest(digits, whole), [&keys[0], &keys[1]]);
+    }
+}
+
+/// See `Kernels::combine`.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn combine(m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]) {
+    let f = Field::new(m);
+    let start = _mm256_set1_pd(SIGNED_START);
+    let whole = dst.len() - dst.len() % STEP;
+    for i in (0..whole).step_by(STEP) {
+        let mut carry = [_mm256_setzero_pd(); 4];
+        for (rows, coefficients) in rows.chunks(GROUP).zip(coefficients.chunks(GROUP)) {
+            let mut sums = [Sum::new(start); 4];
+            for (row, &c) in rows.iter().zip(coefficients) {
+                let c = _mm256_set1_pd(c);
+                let x = load_step(row, i);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    sum.add(x, c);
+                }
+            }
+            carry = [0, 1, 2, 3].map(|k| sums[k].fold(f, start, carry[k]));
+        }
+        for (k, x) in carry.into_iter().enumerate() {
+            store(dst, i + k * LANES, f.lift(x));
+        }
+    }
+    if whole < dst.len() {
+        (scalar::TABLE.combine)(m, &rest(rows, whole), coefficients, &mut dst[whole..]);
+    }
+}
+
+/// See `Kernels::quotient`. Separate multiplications and additions: the rule fixes every rounding.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn quotient(y: &[&[f64]], recips: &[f64], v: &mut [f64]) {
+    let whole = v.len() - v.len() % STEP;
+    for i in (0..whole).step_by(STEP) {
+        let mut sums = load_step(y[0], i).map(|x| _mm256_mul_pd(x, _mm256_set1_pd(recips[0])));
+        for (row, &r) in y[1..].iter().zip(&recips[1..]) {
+            let r = _mm256_set1_pd(r);
+            for (sum, x) in sums.iter_mut().zip(load_step(row, i)) {
+                *sum = _mm256_add_pd(*sum, _mm256_mul_pd(x, r));
+            }
+        }
+        for (chunk, sum) in v[i..i + STEP].chunks_exact_mut(LANES).zip(sums) {
+            let rounded = _mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(sum);
+            // SAFETY: `chunk` holds four elements.
+            unsafe { _mm256_storeu_pd(chunk.as_mut_ptr(), rounded) }
+        }
+    }
+    if whole < v.len() {
+        (scalar::TABLE.quotient)(&rest(y, whole), recips, &mut v[whole..]);
+    }
+}
