@@ -1,6 +1,7 @@
 //! The error type of this crate.
 
 use crate::arith::ArithError;
+use crate::ckks::serialise::FormatError;
 use thiserror::Error;
 
 /// Why an operation was refused. No operation changes its inputs when it fails.
@@ -128,16 +129,9 @@ pub enum CkksError {
         /// The value found.
         got: String,
     },
-    /// Bytes that are not a serialised object of this crate.
-    #[error("{operation}: expected {expected}, got {got}")]
-    Format {
-        /// What was being read.
-        operation: &'static str,
-        /// What the format asks for.
-        expected: String,
-        /// What was found.
-        got: String,
-    },
+    /// Bytes that are not a serialised object of this crate, or a file that cannot be read or written.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// The operating system gave no randomness.
     #[error("{operation}: expected {expected}, got {got}")]
     Randomness {

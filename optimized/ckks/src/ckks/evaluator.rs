@@ -14,16 +14,16 @@ use rayon::prelude::*;
 ///
 /// Levels and scale labels must match as each operation says; nothing is adjusted silently.
 #[derive(Debug, Clone)]
-pub struct Evaluator<'k> {
+pub struct Evaluator {
     context: Context,
-    keys: &'k EvaluationKeys,
+    keys: EvaluationKeys,
 }
 
-impl<'k> Evaluator<'k> {
-    /// An evaluator with the given keys; keys are looked up when an operation needs them.
+impl Evaluator {
+    /// An evaluator that shares the given keys; they are looked up when an operation needs them.
     #[must_use]
-    pub fn new(context: &Context, keys: &'k EvaluationKeys) -> Self {
-        Self { context: context.clone(), keys }
+    pub fn new(context: &Context, keys: &EvaluationKeys) -> Self {
+        Self { context: context.clone(), keys: keys.clone() }
     }
 
     /// The context.
@@ -34,8 +34,8 @@ impl<'k> Evaluator<'k> {
 
     /// The keys.
     #[must_use]
-    pub fn keys(&self) -> &'k EvaluationKeys {
-        self.keys
+    pub fn keys(&self) -> &EvaluationKeys {
+        &self.keys
     }
 
     /// `a + b` (`r[ckks.add]`, error `r[noise.add]`): level and scale unchanged. Degrees may differ.

@@ -7,7 +7,7 @@ use super::keyswitch::{Lifted, key_product, mod_down_galois};
 use crate::CkksError;
 use crate::ring::Poly;
 
-impl Evaluator<'_> {
+impl Evaluator {
     /// The automorphism `X -> X^g` (`r[ckks.galois]`, error `r[noise.keyswitch]`): level and scale unchanged.
     ///
     /// # Errors

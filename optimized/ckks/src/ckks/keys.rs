@@ -6,6 +6,7 @@ use crate::CkksError;
 use crate::ring::{Form, Poly};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use touchstone_spec::params::SecretDistribution;
 use touchstone_spec::sampling::RELINEARISATION_KEY_ID;
 use zeroize::Zeroize;
@@ -138,14 +139,14 @@ impl PublicKey {
 ///
 /// It is kept ready for use: the key of an automorphism `X -> X^g` is stored under the inverse automorphism, so that an
 /// evaluator may apply the automorphism once, to the result (`r[ckks.galois]`). [`SwitchKey::digit`] gives the key of
-/// the book.
+/// the book. Clones share the limbs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SwitchKey {
     key_id: u32,
     level: usize,
-    b: Vec<Poly>,
-    a: Vec<Poly>,
-    streams: Vec<Vec<StreamKey>>,
+    b: Arc<[Poly]>,
+    a: Arc<[Poly]>,
+    streams: Arc<[Vec<StreamKey>]>,
     pub(crate) fingerprint: [u8; 32],
 }
 
@@ -195,7 +196,7 @@ impl SwitchKey {
             }
         }
         let fingerprint = context.parameters().fingerprint();
-        Ok(Self { key_id, level, b, a, streams, fingerprint })
+        Ok(Self { key_id, level, b: b.into(), a: a.into(), streams: streams.into(), fingerprint })
     }
 
     /// 0 for relinearisation, `g` for the automorphism `X -> X^g`.

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Residues multiplied at once: four inputs and three outputs of this length stay in the second-level cache.
 const BLOCK: usize = 4096;
 
-impl Evaluator<'_> {
+impl Evaluator {
     /// The product as a ciphertext of degree 2 (`r[ckks.mul]`, error `r[noise.mul]`): level unchanged, scale `fl(s_a s_b)`.
     /// Sums of such products may be relinearised once.
     ///

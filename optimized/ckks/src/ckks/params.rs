@@ -374,7 +374,7 @@ mod tests {
     fn name_and_description_do_not_enter_the_fingerprint() {
         let mut renamed = literal();
         renamed.name = "other".to_owned();
-        let made = |l| Parameters::from_literal(l, Security::AllowInsecure).unwrap().fingerprint();
+        let made = |l: &ParameterLiteral| Parameters::from_literal(l, Security::AllowInsecure).unwrap().fingerprint();
         assert_eq!(made(&renamed), made(&literal()));
         renamed.secret = SecretDistribution::UniformTernary;
         assert_ne!(made(&renamed), made(&literal()));

@@ -25,7 +25,7 @@ fn rescale_poly(context: &Context, x: &Poly) -> Poly {
     result
 }
 
-impl Evaluator<'_> {
+impl Evaluator {
     /// Divides by `q_l` (`r[ckks.rescale]`, error `r[noise.rescale]`): level `l` to `l - 1`, scale `s` to `fl(s / q_l)`.
     ///
     /// # Errors
