@@ -10,6 +10,8 @@ mod encrypt;
 mod evaluator;
 mod keys;
 mod params;
+#[cfg(test)]
+mod tests;
 
 pub use base::{bconv, centred_shares, mod_down, mod_up, rescale_poly};
 pub use encode::{Decoded, Encoder};
