@@ -75,4 +75,31 @@ pub enum ReferenceError {
         /// What was found.
         got: String,
     },
+    /// A file of a model directory that does not hold what it must (`r[artifact.files]`, `r[artifact.limits]`).
+    #[error("{file}, {what}: expected {expected}, got {got}")]
+    BadFile {
+        /// Name of the file.
+        file: String,
+        /// The offending tensor or field.
+        what: String,
+        /// What is admitted.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
+    /// A document that the specification refuses (`r[artifact.config]`, `r[artifact.polynomials]`).
+    #[error(transparent)]
+    Spec(#[from] touchstone_spec::SpecError),
+    /// An input of a replaced function outside the interval on which the replacement is certified (`r[approx.certificate]`).
+    #[error("{site}: expected an input within [{low}, {high}], got {got}")]
+    Escape {
+        /// Name of the site.
+        site: String,
+        /// Lower end of the certified interval.
+        low: f64,
+        /// Upper end of the certified interval.
+        high: f64,
+        /// The input.
+        got: String,
+    },
 }

@@ -1,0 +1,221 @@
+//! Remez exchange in multi-precision for absolute and for weighted errors.
+
+use crate::error::ReferenceError;
+use rug::Float;
+use rug::float::Constant;
+
+/// Iterations after which the exchange is given up; it converges quadratically, in fewer than ten.
+const MAX_ITERATIONS: usize = 60;
+/// Grid points per expected extremum when extrema are looked for.
+const DENSITY: usize = 16;
+/// Relative spread of the extrema at which the error counts as levelled.
+const LEVELLED: f64 = 1e-6;
+
+/// A best approximation, up to the tolerance of the exchange.
+#[derive(Clone, Debug)]
+pub struct Minimax {
+    /// Chebyshev coefficients on the interval.
+    pub coefficients: Vec<Float>,
+    /// Largest weighted error on the search grid: an estimate, not a proof.
+    pub error: f64,
+    /// Number of exchanges.
+    pub iterations: usize,
+}
+
+/// The polynomial of degree `degree` that minimises the largest `|weight(x) (p(x) - f(x))|` on `interval`.
+///
+/// `weight = 1` gives the best absolute and `weight = 1/|f|` the best relative error. Arithmetic has `prec` bits.
+///
+/// # Errors
+/// [`ReferenceError::BadOperand`] for an empty interval, or when the error does not level: `f` is then not smooth
+/// enough, or symmetric so that the alternation has more points than the degree asks for.
+pub fn minimax(
+    f: &dyn Fn(&Float) -> Float,
+    weight: &dyn Fn(&Float) -> Float,
+    interval: [f64; 2],
+    degree: usize,
+    prec: u32,
+) -> Result<Minimax, ReferenceError> {
+    if interval[0] >= interval[1] || !interval.iter().all(|x| x.is_finite()) {
+        return Err(failure(format!("[{}, {}]", interval[0], interval[1])));
+    }
+    let exchange = Exchange::new(f, weight, interval, degree, prec);
+    let pi = Float::with_val(prec, Constant::Pi);
+    let mut angles: Vec<Float> =
+        (0..degree + 2).map(|i| Float::with_val(prec, &pi * i as u64) / (degree + 1) as u64).collect();
+    for iterations in 1..=MAX_ITERATIONS {
+        let coefficients = exchange.level(&angles).ok_or_else(|| failure("a singular system".to_owned()))?;
+        let extrema = exchange.extrema(&coefficients);
+        let Some(extrema) = alternating(extrema, degree + 2) else {
+            return Err(failure(format!("an error with fewer than {} alternations", degree + 2)));
+        };
+        let sizes = || extrema.iter().map(|(_, e)| e.to_f64().abs());
+        let (least, most) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
+        if most - least <= LEVELLED * most {
+            return Ok(Minimax { coefficients, error: most, iterations });
+        }
+        angles = extrema.into_iter().map(|(angle, _)| angle).collect();
+    }
+    Err(failure(format!("an error that is not levelled after {MAX_ITERATIONS} exchanges")))
+}
+
+fn failure(got: String) -> ReferenceError {
+    ReferenceError::BadOperand {
+        operation: "Remez exchange",
+        expected: "an interval [a, b] and a smooth function".to_owned(),
+        got,
+    }
+}
+
+/// Sum of a Chebyshev series at `cos(angle)`.
+fn series(coefficients: &[Float], cosine: &Float) -> Float {
+    let prec = cosine.prec();
+    let twice = Float::with_val(prec, cosine * 2u32);
+    let (mut next, mut after) = (Float::new(prec), Float::new(prec));
+    for c in coefficients.iter().skip(1).rev() {
+        let value = Float::with_val(prec, &twice * &next) - &after + c;
+        after = std::mem::replace(&mut next, value);
+    }
+    Float::with_val(prec, cosine * &next) - after + &coefficients[0]
+}
+
+struct Exchange<'a> {
+    f: &'a dyn Fn(&Float) -> Float,
+    weight: &'a dyn Fn(&Float) -> Float,
+    centre: Float,
+    half: Float,
+    degree: usize,
+    prec: u32,
+    /// Angle, argument cosine, value and weight on the search grid.
+    grid: Vec<[Float; 4]>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(
+        f: &'a dyn Fn(&Float) -> Float,
+        weight: &'a dyn Fn(&Float) -> Float,
+        interval: [f64; 2],
+        degree: usize,
+        prec: u32,
+    ) -> Self {
+        let [a, b] = interval.map(|end| Float::with_val(prec, end));
+        let centre = Float::with_val(prec, &a + &b) / 2u32;
+        let half = Float::with_val(prec, &b - &a) / 2u32;
+        let mut exchange = Self { f, weight, centre, half, degree, prec, grid: Vec::new() };
+        let pi = Float::with_val(prec, Constant::Pi);
+        let cells = DENSITY * (degree + 2);
+        exchange.grid =
+            (0..=cells).map(|j| exchange.sample(Float::with_val(prec, &pi * j as u64) / cells as u64)).collect();
+        exchange
+    }
+
+    fn sample(&self, angle: Float) -> [Float; 4] {
+        let cosine = Float::with_val(self.prec, angle.cos_ref());
+        let x = Float::with_val(self.prec, &cosine * &self.half) + &self.centre;
+        [angle, cosine, (self.f)(&x), (self.weight)(&x)]
+    }
+
+    fn error(&self, coefficients: &[Float], sample: &[Float; 4]) -> Float {
+        let [_, cosine, value, weight] = sample;
+        (series(coefficients, cosine) - value) * weight
+    }
+
+    /// The polynomial whose weighted error alternates with equal size on the given angles.
+    fn level(&self, angles: &[Float]) -> Option<Vec<Float>> {
+        let rows = angles.iter().enumerate().map(|(i, angle)| {
+            let [angle, _, value, weight] = self.sample(angle.clone());
+            let mut row: Vec<Float> =
+                (0..=self.degree).map(|k| Float::with_val(self.prec, &angle * k as u64).cos() * &weight).collect();
+            row.push(Float::with_val(self.prec, if i % 2 == 0 { 1 } else { -1 }));
+            row.push(value * weight);
+            row
+        });
+        let mut solution = solve(rows.collect(), self.prec)?;
+        solution.pop();
+        Some(solution)
+    }
+
+    /// Local extrema of the weighted error between its sign changes, by increasing angle.
+    fn extrema(&self, coefficients: &[Float]) -> Vec<(Float, Float)> {
+        let errors: Vec<Float> = self.grid.iter().map(|sample| self.error(coefficients, sample)).collect();
+        let larger = |i: usize, j: usize| errors[i].cmp_abs(&errors[j]).is_some_and(std::cmp::Ordering::is_gt);
+        let mut peaks: Vec<usize> = Vec::new();
+        for i in 0..errors.len() {
+            match peaks.last_mut() {
+                Some(peak) if errors[*peak].is_sign_negative() == errors[i].is_sign_negative() => {
+                    if larger(i, *peak) {
+                        *peak = i;
+                    }
+                }
+                _ => peaks.push(i),
+            }
+        }
+        peaks.into_iter().map(|i| self.refine(coefficients, &errors, i)).collect()
+    }
+
+    /// Vertex of the parabola through a peak of the grid and its neighbours, where that is larger.
+    fn refine(&self, coefficients: &[Float], errors: &[Float], i: usize) -> (Float, Float) {
+        let angle = &self.grid[i][0];
+        let here = (angle.clone(), errors[i].clone());
+        if i == 0 || i + 1 == errors.len() {
+            return here;
+        }
+        let [left, mid, right] = [&errors[i - 1], &errors[i], &errors[i + 1]];
+        let slope = Float::with_val(self.prec, right - left);
+        let bend = Float::with_val(self.prec, left + right) - Float::with_val(self.prec, mid * 2u32);
+        let spacing = Float::with_val(self.prec, &self.grid[1][0]);
+        let vertex = angle.clone() - slope / bend / 2u32 * spacing;
+        if !vertex.is_finite() {
+            return here;
+        }
+        let sample = self.sample(vertex);
+        let error = self.error(coefficients, &sample);
+        if error.cmp_abs(mid).is_some_and(std::cmp::Ordering::is_gt) {
+            let [angle, ..] = sample;
+            return (angle, error);
+        }
+        here
+    }
+}
+
+/// Cuts a list of extrema of alternating sign to `count` by dropping the smaller end; `None` when there are too few.
+fn alternating(mut extrema: Vec<(Float, Float)>, count: usize) -> Option<Vec<(Float, Float)>> {
+    while extrema.len() > count {
+        let (first, last) = (&extrema[0].1, &extrema[extrema.len() - 1].1);
+        let drop_first = first.cmp_abs(last).is_some_and(std::cmp::Ordering::is_lt);
+        extrema.remove(if drop_first { 0 } else { extrema.len() - 1 });
+    }
+    (extrema.len() == count).then_some(extrema)
+}
+
+/// Solves the linear system whose rows hold the coefficients and, last, the right-hand side.
+fn solve(mut rows: Vec<Vec<Float>>, prec: u32) -> Option<Vec<Float>> {
+    let count = rows.len();
+    for column in 0..count {
+        let pivot = (column..count).reduce(|best, i| {
+            let larger = rows[i][column].cmp_abs(&rows[best][column]).is_some_and(std::cmp::Ordering::is_gt);
+            if larger { i } else { best }
+        })?;
+        rows.swap(column, pivot);
+        if rows[column][column].is_zero() || !rows[column][column].is_finite() {
+            return None;
+        }
+        let (above, below) = rows.split_at_mut(column + 1);
+        let pivot_row = &above[column];
+        for row in below {
+            let factor = Float::with_val(prec, &row[column] / &pivot_row[column]);
+            for (entry, other) in row[column..].iter_mut().zip(&pivot_row[column..]) {
+                *entry -= Float::with_val(prec, &factor * other);
+            }
+        }
+    }
+    let mut solution = vec![Float::new(prec); count];
+    for i in (0..count).rev() {
+        let mut sum = rows[i][count].clone();
+        for j in i + 1..count {
+            sum -= Float::with_val(prec, &rows[i][j] * &solution[j]);
+        }
+        solution[i] = sum / &rows[i][i];
+    }
+    Some(solution)
+}

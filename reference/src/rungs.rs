@@ -1,0 +1,201 @@
+//! Rungs R0, R1 and widened R0: how the graph evaluates the functions that a model replaces.
+
+use crate::approx::Chebyshev;
+use crate::error::ReferenceError;
+use crate::interval::Interval;
+use crate::model::Scalar;
+use rug::Float;
+use rug::float::Round;
+use std::collections::BTreeMap;
+use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, Refinement, Site, site_names};
+use touchstone_spec::hexfloat::HexFloat;
+
+/// Evaluates the replaced functions of a model.
+pub trait Rung<S: Scalar>: Sync {
+    /// Value of `function` at `x`, at the site called `site`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Escape`] when `x` is not certain to lie in the site's interval.
+    fn evaluate(&self, site: &str, function: &Function, x: &S, precision: S::Precision) -> Result<S, ReferenceError>;
+}
+
+/// R0: the exact functions (`r[rung.r0]`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exact;
+
+impl<S: Scalar> Rung<S> for Exact {
+    fn evaluate(&self, _: &str, function: &Function, x: &S, precision: S::Precision) -> Result<S, ReferenceError> {
+        Ok(exact(function, x, precision))
+    }
+}
+
+/// The exact value of a function: what a replacement replaces.
+pub fn exact<S: Scalar>(function: &Function, x: &S, precision: S::Precision) -> S {
+    let one = S::point(1.0, precision);
+    let shifted = |shift: HexFloat| x.add(&S::point(shift.0, precision));
+    match *function {
+        Function::InverseSqrt { shift } => one.div(&shifted(shift).sqrt()),
+        Function::Reciprocal { shift } => one.div(&shifted(shift)),
+        Function::Gelu => x.gelu(),
+    }
+}
+
+/// The function that the graph evaluates at a site, from the constants of the configuration.
+#[must_use]
+pub fn site_function(config: &ModelConfig, site: &str) -> Function {
+    if site.ends_with("inverse-sqrt") {
+        Function::InverseSqrt { shift: HexFloat(config.layer_norm_eps) }
+    } else if site.ends_with("reciprocal") {
+        Function::Reciprocal { shift: HexFloat(config.power_softmax.eps) }
+    } else {
+        Function::Gelu
+    }
+}
+
+/// R1: the artifact's replacements (`r[rung.r0]`), for intervals and, without an error bound, for binary64.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    sites: BTreeMap<String, Replacement>,
+}
+
+/// One replacement in the form in which it is evaluated.
+#[derive(Clone, Debug)]
+pub struct Replacement {
+    name: String,
+    function: Function,
+    series: Chebyshev,
+    refinement: Refinement,
+    sup_error: f64,
+    error_kind: ErrorKind,
+}
+
+impl Replacement {
+    /// Checks an artifact's entry and prepares its evaluation.
+    ///
+    /// # Errors
+    /// [`ReferenceError::BadOperand`] for an entry that defines no replacement: Newton steps for GELU, or a negative
+    /// error.
+    pub fn new(site: &Site) -> Result<Self, ReferenceError> {
+        let newton_gelu = site.function == Function::Gelu && site.refinement != Refinement::None;
+        if newton_gelu || site.sup_error.0 < 0.0 {
+            return Err(ReferenceError::BadOperand {
+                operation: "replacement",
+                expected: "a refinement that the function has and an error >= 0".to_owned(),
+                got: format!("{}: {:?}, error {}", site.site, site.refinement, site.sup_error),
+            });
+        }
+        Ok(Self {
+            name: site.site.clone(),
+            function: site.function,
+            series: Chebyshev::new(site.interval.map(|x| x.0), site.coefficients.iter().map(|c| c.0).collect())?,
+            refinement: site.refinement,
+            sup_error: site.sup_error.0,
+            error_kind: site.error_kind,
+        })
+    }
+
+    /// Value of the polynomial and its refinement (`r[approx.refinement]`).
+    ///
+    /// # Errors
+    /// [`ReferenceError::Escape`] when `x` is not certain to lie in the interval.
+    pub fn value<S: Scalar>(&self, x: &S, precision: S::Precision) -> Result<S, ReferenceError> {
+        self.guard(x)?;
+        let mut y = x.chebyshev(&self.series);
+        let Refinement::Newton { iterations } = self.refinement else {
+            return Ok(y);
+        };
+        let constant = |value: f64| S::point(value, precision);
+        for _ in 0..iterations {
+            y = match self.function {
+                Function::InverseSqrt { shift } => {
+                    let product = x.add(&constant(shift.0)).mul(&y.powi(2));
+                    y.mul(&constant(3.0).sub(&product)).mul(&constant(0.5))
+                }
+                Function::Reciprocal { shift } => {
+                    let product = x.add(&constant(shift.0)).mul(&y);
+                    y.mul(&constant(2.0).sub(&product))
+                }
+                Function::Gelu => y,
+            };
+        }
+        Ok(y)
+    }
+
+    /// The exact value widened by the certified error (`r[rung.r0-widened]`).
+    ///
+    /// # Errors
+    /// [`ReferenceError::Escape`] when `x` is not certain to lie in the interval: nothing is certified outside.
+    pub fn widened(&self, x: &Interval) -> Result<Interval, ReferenceError> {
+        self.guard(x)?;
+        let exact = exact(&self.function, x, x.prec());
+        let error = Float::with_val(x.prec(), self.sup_error);
+        Ok(match self.error_kind {
+            ErrorKind::Absolute => exact.widen(&error),
+            ErrorKind::Relative => {
+                let radius = Float::with_val_round(x.prec(), &exact.magnitude() * &error, Round::Up).0;
+                exact.widen(&radius)
+            }
+        })
+    }
+
+    fn guard<S: Scalar>(&self, x: &S) -> Result<(), ReferenceError> {
+        let [low, high] = self.series.interval();
+        if x.within([low, high]) {
+            return Ok(());
+        }
+        Err(ReferenceError::Escape { site: self.name.clone(), low, high, got: x.to_string() })
+    }
+}
+
+impl Replaced {
+    /// The replacements of a model.
+    ///
+    /// # Errors
+    /// [`ReferenceError::BadOperand`] when a site is missing or replaces another function than the graph evaluates
+    /// there, or as [`Replacement::new`].
+    pub fn new(config: &ModelConfig, polynomials: &Polynomials) -> Result<Self, ReferenceError> {
+        let mut sites = BTreeMap::new();
+        for name in site_names(config) {
+            let expected = site_function(config, &name);
+            match polynomials.site(&name) {
+                Some(site) if site.function == expected => sites.insert(name, Replacement::new(site)?),
+                other => {
+                    return Err(ReferenceError::BadOperand {
+                        operation: "replacements of a model",
+                        expected: format!("{name}: {expected:?}"),
+                        got: format!("{:?}", other.map(|site| site.function)),
+                    });
+                }
+            };
+        }
+        Ok(Self { sites })
+    }
+
+    /// The replacement of a site.
+    ///
+    /// # Errors
+    /// [`ReferenceError::BadOperand`] for a site that the model does not have.
+    pub fn site(&self, name: &str) -> Result<&Replacement, ReferenceError> {
+        self.sites.get(name).ok_or_else(|| ReferenceError::BadOperand {
+            operation: "replacements of a model",
+            expected: self.sites.keys().cloned().collect::<Vec<_>>().join(", "),
+            got: name.to_owned(),
+        })
+    }
+}
+
+impl<S: Scalar> Rung<S> for Replaced {
+    fn evaluate(&self, site: &str, _: &Function, x: &S, precision: S::Precision) -> Result<S, ReferenceError> {
+        self.site(site)?.value(x, precision)
+    }
+}
+
+/// R0 widened by the certified errors: encloses R0 and R1 (`r[rung.r0-widened]`).
+#[derive(Clone, Debug)]
+pub struct Widened(pub Replaced);
+
+impl Rung<Interval> for Widened {
+    fn evaluate(&self, site: &str, _: &Function, x: &Interval, _: u32) -> Result<Interval, ReferenceError> {
+        self.0.site(site)?.widened(x)
+    }
+}
