@@ -1,7 +1,8 @@
 //! Polynomials of `R_m = Z_m[X]/(X^N + 1)` as vectors of big integers (`r[ckks.ring]`).
 //!
 //! A polynomial keeps one big integer per coefficient, in `[0, m)`; there are no limbs and no transforms. Limbs
-//! appear only where a rule speaks of them, and are then computed from the coefficients ([`Poly::residues`]).
+//! appear only where a rule speaks of them, and are then computed from the coefficients ([`Poly::residues`]). A modulus is
+//! a positive integer throughout.
 //! Products have two independent routes: [`Poly::mul`] packs each operand into one integer (Kronecker
 //! substitution), [`Poly::mul_schoolbook`] follows the definition. They give the same integers.
 

@@ -69,7 +69,7 @@ impl Stream {
         u64::from_le_bytes(std::array::from_fn(|_| self.next_byte()))
     }
 
-    /// `n` residues modulo `q`, uniform by rejection (`r[sample.uniform]`).
+    /// `n` residues modulo a prime `q`, uniform by rejection (`r[sample.uniform]`).
     pub fn uniform(&mut self, n: usize, q: u64) -> Vec<u64> {
         let mask = u64::MAX >> q.leading_zeros();
         let mut one = || {

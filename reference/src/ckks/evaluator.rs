@@ -151,8 +151,9 @@ impl<'a> Evaluator<'a> {
         let Some(level) = a.level.checked_sub(1) else {
             return Err(ReferenceError::LevelExhausted { operation: "rescale", expected: 1, got: 0 });
         };
+        let q = self.params.chain(a.level)?[a.level] as f64;
         let polys = a.polys.iter().map(|c| rescale_poly(self.params, c, a.level)).collect::<Result<_, _>>()?;
-        Ok(Ciphertext { polys, level, scale: a.scale / self.params.q()[a.level] as f64 })
+        Ok(Ciphertext { polys, level, scale: a.scale / q })
     }
 
     /// Keeps the limbs `q_0..q_level`; the scale label is unchanged (`r[ckks.level.drop]`).
