@@ -10,7 +10,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Field, LANES, to_f64, to_u64, transpose};
+use super::lanes::{Factor, Field, LANES, to_f64, to_u64, transpose};
 use super::plan::inverse;
 use super::roots::{FmaRoots, Roots, TAIL, TailRoots};
 use crate::arith::{Modulus, NttTable};
@@ -142,15 +142,15 @@ unsafe fn forward_head(f: Field, fma: &FmaRoots, start: *mut f64, n: usize) {
 /// # Safety
 /// As [`Grid::load`] for all of `src` and `dst`.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn forward_pair(f: Field, root: f64, src: Grid, dst: Grid) {
-    let w = _mm256_set1_pd(root);
+unsafe fn forward_pair(f: Field, root: [f64; 2], src: Grid, dst: Grid) {
+    let w = Factor::new(root);
     let half = src.rows / 2;
     for row in 0..half {
         for column in (0..src.columns).step_by(LANES) {
             // SAFETY: rows and columns are below the bounds of the grids.
             unsafe {
                 let x = src.load::<true>(row, column);
-                let t = f.mul_fixed(src.load::<true>(row + half, column), w);
+                let t = f.mul_factor(src.load::<true>(row + half, column), w);
                 dst.store(row, column, _mm256_add_pd(x, t));
                 dst.store(row + half, column, _mm256_sub_pd(x, t));
             }
@@ -167,7 +167,7 @@ unsafe fn forward_pair(f: Field, root: f64, src: Grid, dst: Grid) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_pass(
     f: Field,
-    roots: &[f64],
+    roots: &[[f64; 2]],
     k: usize,
     m: usize,
     src: Grid,
@@ -193,7 +193,7 @@ unsafe fn forward_pass(
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_rows<const REDUCE: bool, const FROM_U64: bool>(
     f: Field,
-    roots: &[f64],
+    roots: &[[f64; 2]],
     k: usize,
     m: usize,
     src: Grid,
@@ -201,14 +201,14 @@ unsafe fn forward_rows<const REDUCE: bool, const FROM_U64: bool>(
 ) {
     let quarter = src.rows / (4 * m);
     for i in 0..m {
-        let w = [k + i, 2 * (k + i), 2 * (k + i) + 1].map(|k| _mm256_set1_pd(roots[k]));
+        let w = factors(roots[k + i], roots[2 * (k + i)], roots[2 * (k + i) + 1]);
         for r in 0..quarter {
             let row = 4 * quarter * i + r;
             for column in (0..src.columns).step_by(LANES) {
                 // SAFETY: rows are below `4 quarter m = rows`, columns below `columns`.
                 unsafe {
                     let x = [0, 1, 2, 3].map(|j| src.load::<FROM_U64>(row + j * quarter, column));
-                    let z = forward_four::<REDUCE>(f, x, w);
+                    let z = forward_four::<REDUCE>(f, x, |x, i| f.mul_factor(x, w[i]));
                     for (j, z) in z.into_iter().enumerate() {
                         dst.store(row + j * quarter, column, z);
                     }
@@ -221,14 +221,18 @@ unsafe fn forward_rows<const REDUCE: bool, const FROM_U64: bool>(
 /// The forward radix-4 butterfly; bounds in `plan`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn forward_four<const REDUCE: bool>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) -> [__m256d; 4] {
+fn forward_four<const REDUCE: bool>(
+    f: Field,
+    x: [__m256d; 4],
+    mul: impl Fn(__m256d, usize) -> __m256d,
+) -> [__m256d; 4] {
     let x0 = if REDUCE { f.reduce(x[0]) } else { x[0] };
-    let t2 = f.mul_fixed(x[2], w[0]);
-    let t3 = f.mul_fixed(x[3], w[0]);
+    let t2 = mul(x[2], 0);
+    let t3 = mul(x[3], 0);
     let y0 = _mm256_add_pd(x0, t2);
     let y2 = _mm256_sub_pd(x0, t2);
-    let t1 = f.mul_fixed(_mm256_add_pd(x[1], t3), w[1]);
-    let t3 = f.mul_fixed(_mm256_sub_pd(x[1], t3), w[2]);
+    let t1 = mul(_mm256_add_pd(x[1], t3), 1);
+    let t3 = mul(_mm256_sub_pd(x[1], t3), 2);
     [_mm256_add_pd(y0, t1), _mm256_sub_pd(y0, t1), _mm256_add_pd(y2, t3), _mm256_sub_pd(y2, t3)]
 }
 
@@ -238,13 +242,24 @@ fn forward_four<const REDUCE: bool>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) 
 /// `block` points to `16 tail.len()` elements the caller may read and write.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_tail<const REDUCE: bool>(f: Field, tail: &[TailRoots], block: *mut f64) {
-    for (g, roots) in tail.iter().enumerate() {
-        // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
-        unsafe {
+    // Two sweeps, not one: a butterfly is a long chain of dependent operations, and two chains in a row exceed what the
+    // processor can overlap with the next group.
+    // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
+    unsafe {
+        for (g, roots) in tail.iter().enumerate() {
             let grid = Grid::block(block.add(TAIL * g), TAIL, 4);
             let x = [0, 1, 2, 3].map(|j| grid.load::<false>(j, 0));
-            let z = forward_four::<REDUCE>(f, x, outer_roots(roots));
-            let z = forward_four::<REDUCE>(f, transpose(z), inner_roots(roots));
+            let w = outer_factors(roots);
+            let z = forward_four::<REDUCE>(f, x, |x, i| f.mul_factor(x, w[i]));
+            for (j, z) in z.into_iter().enumerate() {
+                grid.store(j, 0, z);
+            }
+        }
+        for (g, roots) in tail.iter().enumerate() {
+            let grid = Grid::block(block.add(TAIL * g), TAIL, 4);
+            let x = transpose([0, 1, 2, 3].map(|j| grid.load::<false>(j, 0)));
+            let w = inner_roots(roots);
+            let z = forward_four::<REDUCE>(f, x, |x, i| f.mul_fixed(x, w[i]));
             let z = transpose(z.map(|z| f.canonical(z)));
             for (j, z) in z.into_iter().enumerate() {
                 grid.store(j, 0, _mm256_castsi256_pd(to_u64(z)));
@@ -255,8 +270,14 @@ unsafe fn forward_tail<const REDUCE: bool>(f: Field, tail: &[TailRoots], block: 
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn outer_roots(roots: &TailRoots) -> [__m256d; 3] {
-    [0, 1, 2].map(|i| _mm256_set1_pd(roots.outer[i]))
+fn factors(w1: [f64; 2], w2: [f64; 2], w3: [f64; 2]) -> [Factor; 3] {
+    [Factor::new(w1), Factor::new(w2), Factor::new(w3)]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn outer_factors(roots: &TailRoots) -> [Factor; 3] {
+    factors(roots.outer[0], roots.outer[1], roots.outer[2])
 }
 
 #[inline]
@@ -354,7 +375,7 @@ unsafe fn inverse_head(f: Field, table: &NttTable, start: *mut f64, scale: u64, 
 /// As [`Grid::load`] for all of `src` and `dst`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn inverse_pass(f: Field, roots: &[f64], k: usize, m: usize, src: Grid, dst: Grid, mode: u8) {
+unsafe fn inverse_pass(f: Field, roots: &[[f64; 2]], k: usize, m: usize, src: Grid, dst: Grid, mode: u8) {
     // SAFETY: forwarded.
     unsafe {
         match mode {
@@ -371,17 +392,17 @@ unsafe fn inverse_pass(f: Field, roots: &[f64], k: usize, m: usize, src: Grid, d
 /// # Safety
 /// As [`inverse_pass`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn inverse_rows<const MODE: u8>(f: Field, roots: &[f64], k: usize, m: usize, src: Grid, dst: Grid) {
+unsafe fn inverse_rows<const MODE: u8>(f: Field, roots: &[[f64; 2]], k: usize, m: usize, src: Grid, dst: Grid) {
     let quarter = src.rows / (4 * m);
     for i in 0..m {
-        let w = [k + i, 2 * (k + i), 2 * (k + i) + 1].map(|k| _mm256_set1_pd(roots[k]));
+        let w = factors(roots[k + i], roots[2 * (k + i)], roots[2 * (k + i) + 1]);
         for r in 0..quarter {
             let row = 4 * quarter * i + r;
             for column in (0..src.columns).step_by(LANES) {
                 // SAFETY: rows are below `4 quarter m = rows`, columns below `columns`.
                 unsafe {
                     let x = [0, 1, 2, 3].map(|j| src.load::<false>(row + j * quarter, column));
-                    let z = inverse_four::<MODE>(f, x, w);
+                    let z = inverse_four::<MODE>(f, x, |x, i| f.mul_factor(x, w[i]));
                     for (j, z) in z.into_iter().enumerate() {
                         dst.store(row + j * quarter, column, z);
                     }
@@ -394,29 +415,29 @@ unsafe fn inverse_rows<const MODE: u8>(f: Field, roots: &[f64], k: usize, m: usi
 /// The inverse radix-4 butterfly; bounds in `plan`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn inverse_four<const MODE: u8>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) -> [__m256d; 4] {
-    let [y0, y1, y2, y3] = inverse_inner::<MODE>(f, x, w);
+fn inverse_four<const MODE: u8>(f: Field, x: [__m256d; 4], mul: impl Fn(__m256d, usize) -> __m256d) -> [__m256d; 4] {
+    let [y0, y1, y2, y3] = inverse_inner::<MODE>(f, x, &mul);
     let z0 = _mm256_add_pd(y0, y2);
     let z1 = _mm256_add_pd(y1, y3);
     [
         if MODE == inverse::SUM || MODE == inverse::SUMS { f.reduce(z0) } else { z0 },
         if MODE == inverse::SUMS || MODE == inverse::EARLY { f.reduce(z1) } else { z1 },
-        f.mul_fixed(_mm256_sub_pd(y0, y2), w[0]),
-        f.mul_fixed(_mm256_sub_pd(y1, y3), w[0]),
+        mul(_mm256_sub_pd(y0, y2), 0),
+        mul(_mm256_sub_pd(y1, y3), 0),
     ]
 }
 
 /// The inner of the two stages of an inverse butterfly.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn inverse_inner<const MODE: u8>(f: Field, x: [__m256d; 4], w: [__m256d; 3]) -> [__m256d; 4] {
+fn inverse_inner<const MODE: u8>(f: Field, x: [__m256d; 4], mul: impl Fn(__m256d, usize) -> __m256d) -> [__m256d; 4] {
     let y0 = _mm256_add_pd(x[0], x[1]);
     let y2 = _mm256_add_pd(x[2], x[3]);
     [
         if MODE == inverse::EARLY { f.reduce(y0) } else { y0 },
-        f.mul_fixed(_mm256_sub_pd(x[0], x[1]), w[1]),
+        mul(_mm256_sub_pd(x[0], x[1]), 1),
         if MODE == inverse::EARLY { f.reduce(y2) } else { y2 },
-        f.mul_fixed(_mm256_sub_pd(x[2], x[3]), w[2]),
+        mul(_mm256_sub_pd(x[2], x[3]), 2),
     ]
 }
 
@@ -443,16 +464,25 @@ unsafe fn inverse_tail(f: Field, tail: &[TailRoots], src: *mut f64, block: *mut 
 /// As [`inverse_tail`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn inverse_groups<const MODE: u8>(f: Field, tail: &[TailRoots], src: *mut f64, block: *mut f64) {
-    for (g, roots) in tail.iter().enumerate() {
-        // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
-        unsafe {
+    // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
+    unsafe {
+        for (g, roots) in tail.iter().enumerate() {
             let src = Grid::block(src.add(TAIL * g), TAIL, 4);
             let dst = Grid::block(block.add(TAIL * g), TAIL, 4);
             let x = transpose([0, 1, 2, 3].map(|j| src.load::<true>(j, 0)));
-            let z = transpose(inverse_four::<MODE>(f, x, inner_roots(roots)));
-            let z = inverse_four::<MODE>(f, z, outer_roots(roots));
+            let w = inner_roots(roots);
+            let z = transpose(inverse_four::<MODE>(f, x, |x, i| f.mul_fixed(x, w[i])));
             for (j, z) in z.into_iter().enumerate() {
                 dst.store(j, 0, z);
+            }
+        }
+        for (g, roots) in tail.iter().enumerate() {
+            let grid = Grid::block(block.add(TAIL * g), TAIL, 4);
+            let x = [0, 1, 2, 3].map(|j| grid.load::<false>(j, 0));
+            let w = outer_factors(roots);
+            let z = inverse_four::<MODE>(f, x, |x, i| f.mul_factor(x, w[i]));
+            for (j, z) in z.into_iter().enumerate() {
+                grid.store(j, 0, z);
             }
         }
     }
@@ -460,22 +490,23 @@ unsafe fn inverse_groups<const MODE: u8>(f: Field, tail: &[TailRoots], src: *mut
 
 /// Constants of the last inverse pass, with the factor `scale` folded in.
 struct LastRoots {
-    /// Roots 2 and 3.
-    inner: [__m256d; 2],
+    /// Roots 2 and 3; unused when the last pass is radix-2.
+    inner: [Factor; 2],
     /// Root 1 times `scale`.
-    outer: __m256d,
-    scale: __m256d,
+    outer: Factor,
+    scale: Factor,
 }
 
 impl LastRoots {
     #[target_feature(enable = "avx2,fma")]
     fn new(m: &Modulus, roots: &Roots, scale: u64) -> Self {
-        let root = |k: usize| if k < roots.main.len() { roots.main[k] } else { 0.0 };
-        Self {
-            inner: [_mm256_set1_pd(root(2)), _mm256_set1_pd(root(3))],
-            outer: Field::constant(m, m.mul(m.from_i64(root(1) as i64), scale)),
-            scale: Field::constant(m, scale),
-        }
+        let root = |k: usize| Factor::new(roots.main.get(k).copied().unwrap_or_default());
+        let factor = |c: u64| {
+            let w = m.center(c) as f64;
+            Factor::new([w, w / m.value() as f64])
+        };
+        let outer = m.mul(m.from_i64(roots.main[1][0] as i64), scale);
+        Self { inner: [root(2), root(3)], outer: factor(outer), scale: factor(scale) }
     }
 }
 
@@ -509,12 +540,12 @@ unsafe fn inverse_last_rows<const MODE: u8, const CENTRED: bool>(f: Field, last:
             // SAFETY: rows are below `4 quarter = rows`, columns below `columns`.
             unsafe {
                 let x = [0, 1, 2, 3].map(|j| src.load::<false>(row + j * quarter, column));
-                let [y0, y1, y2, y3] = inverse_inner::<MODE>(f, x, w);
+                let [y0, y1, y2, y3] = inverse_inner::<MODE>(f, x, |x, i| f.mul_factor(x, w[i]));
                 let z = [
-                    f.mul_fixed(_mm256_add_pd(y0, y2), last.scale),
-                    f.mul_fixed(_mm256_add_pd(y1, y3), last.scale),
-                    f.mul_fixed(_mm256_sub_pd(y0, y2), last.outer),
-                    f.mul_fixed(_mm256_sub_pd(y1, y3), last.outer),
+                    f.mul_factor(_mm256_add_pd(y0, y2), last.scale),
+                    f.mul_factor(_mm256_add_pd(y1, y3), last.scale),
+                    f.mul_factor(_mm256_sub_pd(y0, y2), last.outer),
+                    f.mul_factor(_mm256_sub_pd(y1, y3), last.outer),
                 ];
                 for (j, z) in z.into_iter().enumerate() {
                     dst.store(row + j * quarter, column, finish::<CENTRED>(f, z));
@@ -552,8 +583,8 @@ unsafe fn inverse_pair_rows<const CENTRED: bool>(f: Field, last: &LastRoots, src
             unsafe {
                 let x = src.load::<false>(row, column);
                 let y = src.load::<false>(row + half, column);
-                let sum = f.mul_fixed(_mm256_add_pd(x, y), last.scale);
-                let difference = f.mul_fixed(_mm256_sub_pd(x, y), last.outer);
+                let sum = f.mul_factor(_mm256_add_pd(x, y), last.scale);
+                let difference = f.mul_factor(_mm256_sub_pd(x, y), last.outer);
                 dst.store(row, column, finish::<CENTRED>(f, sum));
                 dst.store(row + half, column, finish::<CENTRED>(f, difference));
             }

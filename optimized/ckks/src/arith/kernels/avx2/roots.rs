@@ -22,18 +22,19 @@ pub(in crate::arith) struct FmaRoots {
 /// Centred roots of one direction.
 #[derive(Debug)]
 pub(super) struct Roots {
-    /// Entry `k` is `root^brv(k)`; the first `N/16` of them serve all stages before the tail.
-    pub(super) main: Vec<f64>,
+    /// Entry `k` is `root^brv(k)` with its quotient by `p`; the first `N/16` serve all stages before the tail.
+    pub(super) main: Vec<[f64; 2]>,
     /// The last four stages, one entry per 16 elements.
     pub(super) tail: Vec<TailRoots>,
 }
 
-/// Roots of the last four stages on 16 consecutive elements (number `g`, `k = N/16 + g`). Two whole cache lines.
+/// Roots of the last four stages on 16 consecutive elements (number `g`, `k = N/16 + g`). The inner ones come without
+/// quotients: there are as many of them as residues, and reading twice as many costs more than it saves.
 #[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
+#[repr(C, align(16))]
 pub(super) struct TailRoots {
-    /// Entries `k`, `2k`, `2k + 1`: strides 8 and 4. The fourth place is unused.
-    pub(super) outer: [f64; 4],
+    /// Entries `k`, `2k`, `2k + 1` with their quotients: strides 8 and 4.
+    pub(super) outer: [[f64; 2]; 3],
     /// Entries `4k + i`: stride 2.
     pub(super) w1: [f64; 4],
     /// Entries `2 (4k + i)`: stride 1, first pair.
@@ -62,13 +63,14 @@ impl Roots {
     fn new(m: &Modulus, roots: &[u64]) -> Self {
         let groups = roots.len() / TAIL;
         let root = |k: usize| m.center(roots[k]) as f64;
+        let pair = |k: usize| [root(k), root(k) / m.value() as f64];
         let four = |f: &dyn Fn(usize) -> usize| [0, 1, 2, 3].map(|i| root(f(i)));
         let tail = |k: usize| TailRoots {
-            outer: [root(k), root(2 * k), root(2 * k + 1), 0.0],
+            outer: [pair(k), pair(2 * k), pair(2 * k + 1)],
             w1: four(&|i| 4 * k + i),
             w2: four(&|i| 2 * (4 * k + i)),
             w3: four(&|i| 2 * (4 * k + i) + 1),
         };
-        Self { main: (0..groups).map(root).collect(), tail: (groups..2 * groups).map(tail).collect() }
+        Self { main: (0..groups).map(pair).collect(), tail: (groups..2 * groups).map(tail).collect() }
     }
 }

@@ -79,8 +79,12 @@ fn load(limb: &[u64], i: usize) -> __m256d {
 #[target_feature(enable = "avx2,fma")]
 fn load_step(row: &[f64], i: usize) -> [__m256d; 4] {
     let x = &row[i..i + STEP];
-    // SAFETY: `x` holds sixteen elements.
-    [0, 1, 2, 3].map(|k| unsafe { _mm256_loadu_pd(x.as_ptr().add(k * LANES)) })
+    let mut out = [_mm256_setzero_pd(); 4];
+    for (k, out) in out.iter_mut().enumerate() {
+        // SAFETY: `x` holds sixteen elements.
+        *out = unsafe { _mm256_loadu_pd(x.as_ptr().add(k * LANES)) };
+    }
+    out
 }
 
 /// Canonical residues to elements `i..i + 4`.
@@ -113,7 +117,9 @@ pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [
                 sums[0].add(d, load(keys[0][j], i));
                 sums[1].add(d, load(keys[1][j], i));
             }
-            carry = [0, 1].map(|k| sums[k].fold(f, start, carry[k]));
+            for (carry, sum) in carry.iter_mut().zip(sums) {
+                *carry = sum.fold(f, start, *carry);
+            }
         }
         store(out0, i, f.lift(carry[0]));
         store(out1, i, f.lift(carry[1]));
@@ -142,7 +148,9 @@ pub(super) fn combine(m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &
                     sum.add(x, c);
                 }
             }
-            carry = [0, 1, 2, 3].map(|k| sums[k].fold(f, start, carry[k]));
+            for (carry, sum) in carry.iter_mut().zip(sums) {
+                *carry = sum.fold(f, start, *carry);
+            }
         }
         for (k, x) in carry.into_iter().enumerate() {
             store(dst, i + k * LANES, f.lift(x));
@@ -158,7 +166,10 @@ pub(super) fn combine(m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &
 pub(super) fn quotient(y: &[&[f64]], recips: &[f64], v: &mut [f64]) {
     let whole = v.len() - v.len() % STEP;
     for i in (0..whole).step_by(STEP) {
-        let mut sums = load_step(y[0], i).map(|x| _mm256_mul_pd(x, _mm256_set1_pd(recips[0])));
+        let mut sums = load_step(y[0], i);
+        for sum in &mut sums {
+            *sum = _mm256_mul_pd(*sum, _mm256_set1_pd(recips[0]));
+        }
         for (row, &r) in y[1..].iter().zip(&recips[1..]) {
             let r = _mm256_set1_pd(r);
             for (sum, x) in sums.iter_mut().zip(load_step(row, i)) {
