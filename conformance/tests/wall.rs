@@ -20,14 +20,10 @@ fn dependency_closures() -> BTreeMap<String, BTreeSet<String>> {
         .expect("cargo metadata runs");
     assert!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    let names: BTreeMap<&str, &str> = array(&metadata["packages"])
-        .iter()
-        .map(|package| (text(&package["id"]), text(&package["name"])))
-        .collect();
-    let edges: BTreeMap<&str, Vec<&str>> = array(&metadata["resolve"]["nodes"])
-        .iter()
-        .map(|node| (text(&node["id"]), built_dependencies(node)))
-        .collect();
+    let names: BTreeMap<&str, &str> =
+        array(&metadata["packages"]).iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect();
+    let edges: BTreeMap<&str, Vec<&str>> =
+        array(&metadata["resolve"]["nodes"]).iter().map(|node| (text(&node["id"]), built_dependencies(node))).collect();
     names.iter().map(|(id, name)| ((*name).to_owned(), closure(id, &edges, &names))).collect()
 }
 

@@ -111,7 +111,7 @@ impl ModelConfig {
             require(name, (1..=limit).contains(&value), format!("1..={limit}"), value)?;
         }
         let heads = self.num_attention_heads;
-        require("num_attention_heads", self.hidden_size % heads == 0, "a divisor of hidden_size".to_owned(), heads)?;
+        require("num_attention_heads", self.hidden_size.is_multiple_of(heads), "a divisor of hidden_size".to_owned(), heads)?;
         require("model_type", self.model_type == "gpt_neox", "gpt_neox".to_owned(), &self.model_type)?;
         require("hidden_act", self.hidden_act == "gelu", "gelu".to_owned(), &self.hidden_act)?;
         self.check_reals()
@@ -120,13 +120,13 @@ impl ModelConfig {
     fn check_reals(&self) -> Result<(), SpecError> {
         let pct = self.rotary_pct;
         require("rotary_pct", (0.0..=1.0).contains(&pct), "0..=1".to_owned(), pct)?;
-        require("rotary_pct", self.rotary_size() % 2 == 0, "an even number of rotary dimensions".to_owned(), pct)?;
+        require("rotary_pct", self.rotary_size().is_multiple_of(2), "an even number of rotary dimensions".to_owned(), pct)?;
         let base = self.rotary_emb_base;
         require("rotary_emb_base", base > 1.0 && base.is_finite(), "a finite number above 1".to_owned(), base)?;
         let eps = self.layer_norm_eps;
         require("layer_norm_eps", eps > 0.0 && eps < 1.0, "a number in (0, 1)".to_owned(), eps)?;
         let psm = &self.power_softmax;
-        let even = psm.p >= 2 && psm.p <= 12 && psm.p % 2 == 0;
+        let even = psm.p >= 2 && psm.p <= 12 && psm.p.is_multiple_of(2);
         require("power_softmax.p", even, "an even number in 2..=12".to_owned(), psm.p)?;
         require("power_softmax.eps", psm.eps > 0.0 && psm.eps < 1.0, "a number in (0, 1)".to_owned(), psm.eps)?;
         require("power_softmax.eps_on", psm.eps_on == "mean", "mean".to_owned(), &psm.eps_on)?;
