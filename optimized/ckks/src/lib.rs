@@ -5,7 +5,8 @@
 //!
 //! * [`arith`]: residue vectors, transforms and base conversion.
 //! * [`ring`]: polynomials in residue form over the primes of a parameter set.
-//! * [`ckks`]: parameters, keys, encoding, encryption and evaluation.
+//! * [`ckks`]: parameters, keys, encoding, encryption and evaluation, files, noise prediction.
+//! * [`circuits`]: linear maps, polynomials, reciprocals and inverse square roots.
 //!
 //! ```
 //! use num_complex::Complex64;
@@ -32,6 +33,7 @@
 //! ```
 
 pub mod arith;
+pub mod circuits;
 pub mod ckks;
 mod error;
 pub mod ring;

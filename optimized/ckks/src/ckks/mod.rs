@@ -11,9 +11,13 @@ mod keygen;
 mod keys;
 mod keyswitch;
 mod multiply;
+pub mod noise;
 mod params;
 mod rescale;
 mod sampler;
+pub mod serialise;
+#[cfg(test)]
+mod tests;
 
 pub use ciphertext::{Ciphertext, Plaintext};
 pub use context::Context;

@@ -1,0 +1,387 @@
+//! Linear maps on slots: diagonals by baby-step giant-step, and sums of shifted slots.
+//!
+//! Slot `s` of a rotation by `r` is slot `s + r` of the input (`r[ckks.rotate]`), indices modulo the number of slots. A map is
+//! `out[s] = sum_r diagonal_r[s] * in[s + r]`. Splitting `r = giant + baby` shares the rotations by baby steps among
+//! all giant steps: `out = sum_g rot_g(sum_b rot_(-g)(diagonal_(g+b)) * rot_b(in))`.
+
+use super::check_input;
+use crate::{Ciphertext, CkksError, Complex64, Encoder, Evaluator};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Terms that one task accumulates before partial sums are joined: each partial sum is a ciphertext of its own.
+const TERMS_PER_TASK: usize = 8;
+
+/// `sum_g rotate(sum_b diagonal(g, b) * babies[b], giant_steps[g])`, every `g` and `b` in range.
+///
+/// `babies` are canonical and of one level `l >= 1`; they may be any ciphertexts, rotated or conjugated, so that several maps
+/// share them. `diagonal(g, b)` has one value per slot and is already rotated by `-giant_steps[g]`; `None` means all
+/// zeros. Diagonals are asked for once, in no particular order and from several threads, encoded at the canonical scale of
+/// `l` and dropped at once. Out: canonical scale, level `l - 1`.
+///
+/// Inner sums are rotated before the one rescale: the key switches run with one limb more, but the map needs one rescale
+/// instead of one per giant step, and the error of the key switches is divided by `q_l` and vanishes.
+///
+/// # Errors
+/// [`CkksError::Argument`] without babies or if all diagonals are `None`, [`CkksError::LevelExhausted`],
+/// [`CkksError::Scale`], [`CkksError::Level`] for babies of different levels, [`CkksError::Slots`] for a diagonal
+/// of another length, [`CkksError::MissingKey`] for a giant step without its key.
+pub fn apply_diagonals<F>(
+    evaluator: &Evaluator,
+    encoder: &Encoder,
+    babies: &[Ciphertext],
+    giant_steps: &[i64],
+    diagonal: F,
+) -> Result<Ciphertext, CkksError>
+where
+    F: Fn(usize, usize) -> Option<Vec<Complex64>> + Sync,
+{
+    let operation = "linear::apply_diagonals";
+    let empty = |expected| CkksError::Argument { operation, expected, got: "none".to_owned() };
+    let level = babies.first().ok_or_else(|| empty("at least one baby ciphertext"))?.level();
+    for baby in babies {
+        check_input(operation, evaluator, baby, 1)?;
+        if baby.level() != level {
+            return Err(CkksError::Level { operation, expected: level, got: baby.level() });
+        }
+    }
+    let giant = |g: usize| -> Result<Option<Ciphertext>, CkksError> {
+        let inner = inner_sum_of_products(evaluator, encoder, babies, |b| diagonal(g, b))?;
+        inner.map(|sum| evaluator.rotate(&sum, giant_steps[g])).transpose()
+    };
+    let sum = (0..giant_steps.len()).into_par_iter().map(giant).try_reduce(|| None, |a, b| join(evaluator, a, b))?;
+    evaluator.rescale(&sum.ok_or_else(|| empty("at least one diagonal"))?)
+}
+
+/// `sum_b diagonal(b) * babies[b]` before its rescale.
+fn inner_sum_of_products(
+    evaluator: &Evaluator,
+    encoder: &Encoder,
+    babies: &[Ciphertext],
+    diagonal: impl Fn(usize) -> Option<Vec<Complex64>> + Sync,
+) -> Result<Option<Ciphertext>, CkksError> {
+    let accumulate = |mut sum: Option<Ciphertext>, b: usize| -> Result<Option<Ciphertext>, CkksError> {
+        let Some(values) = diagonal(b) else { return Ok(sum) };
+        let baby = &babies[b];
+        let plain = encoder.encode(&values, baby.level(), baby.scale())?;
+        match &mut sum {
+            Some(sum) => evaluator.mul_plain_acc(sum, baby, &plain)?,
+            None => sum = Some(evaluator.mul_plain(baby, &plain)?),
+        }
+        Ok(sum)
+    };
+    (0..babies.len())
+        .into_par_iter()
+        .with_min_len(TERMS_PER_TASK)
+        .try_fold(|| None, accumulate)
+        .try_reduce(|| None, |a, b| join(evaluator, a, b))
+}
+
+fn join(evaluator: &Evaluator, a: Option<Ciphertext>, b: Option<Ciphertext>) -> Result<Option<Ciphertext>, CkksError> {
+    match (a, b) {
+        (Some(mut a), Some(b)) => {
+            evaluator.add_assign(&mut a, &b)?;
+            Ok(Some(a))
+        }
+        (a, b) => Ok(a.or(b)),
+    }
+}
+
+/// A linear map given by its diagonals, scheduled and pre-rotated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearMap {
+    slots: usize,
+    baby_steps: Vec<i64>,
+    giant_steps: Vec<i64>,
+    /// By (giant index, baby index), rotated by minus the giant step.
+    diagonals: BTreeMap<(usize, usize), Vec<Complex64>>,
+}
+
+impl LinearMap {
+    /// The map `out[s] = sum_r diagonals[r][s] * in[s + r]`, shifts `r` modulo `slots`.
+    ///
+    /// The number of baby steps is the power of two that needs the fewest rotations, the smallest such.
+    ///
+    /// # Errors
+    /// [`CkksError::Slots`] for a diagonal that has not `slots` values, [`CkksError::Argument`] for a map without
+    /// diagonals or two shifts that are equal modulo `slots`.
+    pub fn from_diagonals(slots: usize, diagonals: &BTreeMap<i64, Vec<Complex64>>) -> Result<Self, CkksError> {
+        let operation = "LinearMap::from_diagonals";
+        let mut centred = BTreeMap::new();
+        for (shift, values) in diagonals {
+            if values.len() != slots {
+                return Err(CkksError::Slots { operation, expected: slots, got: values.len() });
+            }
+            if centred.insert(centre(*shift, slots), values).is_some() {
+                let got = format!("shift {shift} twice");
+                return Err(CkksError::Argument { operation, expected: "distinct shifts", got });
+            }
+        }
+        if centred.is_empty() {
+            let got = "none".to_owned();
+            return Err(CkksError::Argument { operation, expected: "at least one diagonal", got });
+        }
+        let rotations = |width: &i64| {
+            let (babies, giants) = steps(centred.keys().copied(), *width);
+            babies.iter().chain(&giants).filter(|step| **step != 0).count()
+        };
+        let widths = std::iter::successors(Some(1i64), |width| Some(width * 2)).take_while(|w| *w as usize <= slots);
+        let width = widths.min_by_key(rotations).unwrap_or(1);
+        Ok(Self::scheduled(slots, &centred, width))
+    }
+
+    fn scheduled(slots: usize, centred: &BTreeMap<i64, &Vec<Complex64>>, width: i64) -> Self {
+        let (babies, giants) = steps(centred.keys().copied(), width);
+        let (baby_steps, giant_steps) = (Vec::from_iter(babies), Vec::from_iter(giants));
+        let place = |steps: &[i64], step: i64| steps.partition_point(|s| *s < step);
+        let entry = |(shift, values): (&i64, &&Vec<Complex64>)| {
+            let baby = shift.rem_euclid(width);
+            let giant = shift - baby;
+            let mut rotated = (*values).clone();
+            rotated.rotate_right(giant.rem_euclid(slots as i64) as usize);
+            ((place(&giant_steps, giant), place(&baby_steps, baby)), rotated)
+        };
+        let diagonals = centred.iter().map(entry).collect();
+        Self { slots, baby_steps, giant_steps, diagonals }
+    }
+
+    /// Rotations of the input that [`LinearMap::apply`] shares among giant steps, ascending, 0 included where used.
+    #[must_use]
+    pub fn baby_steps(&self) -> &[i64] {
+        &self.baby_steps
+    }
+
+    /// Rotations of the inner sums, ascending, 0 included where used.
+    #[must_use]
+    pub fn giant_steps(&self) -> &[i64] {
+        &self.giant_steps
+    }
+
+    /// The rotations whose keys [`LinearMap::apply`] needs at the level of its input; several maps' sets may be united.
+    #[must_use]
+    pub fn rotations(&self) -> BTreeSet<i64> {
+        self.baby_steps.iter().chain(&self.giant_steps).copied().filter(|step| *step != 0).collect()
+    }
+
+    /// Applies the map to a canonical ciphertext of level `l >= 1`; canonical scale and level `l - 1` out.
+    ///
+    /// # Errors
+    /// As [`apply_diagonals`], and [`CkksError::Slots`] for a map of another number of slots.
+    pub fn apply(&self, evaluator: &Evaluator, encoder: &Encoder, ct: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let babies = evaluator.rotate_hoisted(ct, &self.baby_steps)?;
+        self.apply_to_babies(evaluator, encoder, &babies)
+    }
+
+    /// [`LinearMap::apply`] with the input's rotations by [`LinearMap::baby_steps`] already made.
+    ///
+    /// # Errors
+    /// As [`LinearMap::apply`], and [`CkksError::Argument`] if the number of babies is not that of the baby steps.
+    pub fn apply_to_babies(
+        &self,
+        evaluator: &Evaluator,
+        encoder: &Encoder,
+        babies: &[Ciphertext],
+    ) -> Result<Ciphertext, CkksError> {
+        let operation = "LinearMap::apply";
+        let slots = evaluator.context().parameters().slots();
+        if slots != self.slots {
+            return Err(CkksError::Slots { operation, expected: slots, got: self.slots });
+        }
+        if babies.len() != self.baby_steps.len() {
+            let got = format!("{} for {} baby steps", babies.len(), self.baby_steps.len());
+            return Err(CkksError::Argument { operation, expected: "one ciphertext per baby step", got });
+        }
+        let diagonal = |g, b| self.diagonals.get(&(g, b)).cloned();
+        apply_diagonals(evaluator, encoder, babies, &self.giant_steps, diagonal)
+    }
+}
+
+/// The representative of `shift` modulo `slots` in `[-slots/2, slots/2)`, so that maps near the diagonal stay compact.
+fn centre(shift: i64, slots: usize) -> i64 {
+    let slots = slots as i64;
+    let residue = shift.rem_euclid(slots);
+    if 2 * residue >= slots { residue - slots } else { residue }
+}
+
+/// Baby steps in `[0, width)` and giant steps, multiples of `width`, of the given shifts.
+fn steps(shifts: impl Iterator<Item = i64>, width: i64) -> (BTreeSet<i64>, BTreeSet<i64>) {
+    shifts.map(|shift| (shift.rem_euclid(width), shift - shift.rem_euclid(width))).unzip()
+}
+
+/// `out[s] = sum over i in 0..count of in[s + i * stride]`; level and scale stay.
+///
+/// Doubles partial sums, so it rotates `floor(log2 count)` times and once more per further one bit of `count`. A
+/// negative stride copies a value to the slots after it. Needs the keys of [`inner_sum_rotations`].
+///
+/// # Errors
+/// [`CkksError::Argument`] for `count = 0`, [`CkksError::MissingKey`] for a missing rotation.
+pub fn inner_sum(evaluator: &Evaluator, ct: &Ciphertext, count: usize, stride: i64) -> Result<Ciphertext, CkksError> {
+    if count == 0 {
+        let got = "0".to_owned();
+        return Err(CkksError::Argument { operation: "linear::inner_sum", expected: "at least one summand", got });
+    }
+    // `block` is the sum of `size` values; `sum` that of the `done` values that the low bits of `count` stand for.
+    let (mut block, mut size) = (ct.clone(), 1);
+    let (mut sum, mut done) = (None, 0);
+    loop {
+        if count & size != 0 {
+            let part =
+                if done == 0 { block.clone() } else { evaluator.rotate(&block, stride.wrapping_mul(done as i64))? };
+            sum = join(evaluator, sum, Some(part))?;
+            done += size;
+        }
+        if done == count {
+            return Ok(sum.unwrap_or(block));
+        }
+        let shifted = evaluator.rotate(&block, stride.wrapping_mul(size as i64))?;
+        evaluator.add_assign(&mut block, &shifted)?;
+        size *= 2;
+    }
+}
+
+/// The rotations that [`inner_sum`] makes for this count and stride.
+#[must_use]
+pub fn inner_sum_rotations(count: usize, stride: i64) -> BTreeSet<i64> {
+    let mut rotations = BTreeSet::new();
+    let (mut size, mut done) = (1, 0);
+    while done < count {
+        if count & size != 0 {
+            if done != 0 {
+                rotations.insert(stride.wrapping_mul(done as i64));
+            }
+            done += size;
+        }
+        if done < count {
+            rotations.insert(stride.wrapping_mul(size as i64));
+        }
+        size *= 2;
+    }
+    rotations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuits::testing::{Fixture, numbers};
+    use crate::ckks::noise::{SlotError, mul_plain};
+
+    fn diagonals(slots: usize, shifts: &[i64]) -> BTreeMap<i64, Vec<Complex64>> {
+        let diagonal = |shift: &i64| {
+            let drawn = numbers(*shift as u64, 2 * slots);
+            drawn.chunks(2).map(|pair| Complex64::new(pair[0], pair[1])).collect()
+        };
+        shifts.iter().map(|shift| (*shift, diagonal(shift))).collect()
+    }
+
+    /// The definition: `out[s] = sum_r d_r[s] in[s + r]`.
+    fn direct(diagonals: &BTreeMap<i64, Vec<Complex64>>, input: &[Complex64]) -> Vec<Complex64> {
+        let n = input.len() as i64;
+        let slot = |s: i64| diagonals.iter().map(|(r, d)| d[s as usize] * input[(s + r).rem_euclid(n) as usize]).sum();
+        (0..n).map(slot).collect()
+    }
+
+    fn check_map(preset: &str, seed: u128, shifts: &[i64]) {
+        let slots = Fixture::new(preset, seed, []).slots();
+        let diagonals = diagonals(slots, shifts);
+        let map = LinearMap::from_diagonals(slots, &diagonals).unwrap();
+        let fixture = Fixture::new(preset, seed, map.rotations());
+        let input: Vec<_> = numbers(9, 2 * slots).chunks(2).map(|pair| Complex64::new(pair[0], pair[1])).collect();
+        let value = map.apply(&fixture.evaluator(), &fixture.encoder, &fixture.encrypt(&input)).unwrap();
+
+        // Every term multiplies a rotated input by an encoded diagonal; values are below sqrt(2) in absolute value.
+        let root = std::f64::consts::SQRT_2;
+        let baby = SlotError { value: root, error: fixture.input_error() + fixture.rotation_error() };
+        let term = mul_plain(baby, SlotError { value: root, error: fixture.encoding_error() });
+        let rescales = (map.giant_steps().len() + 1) as f64 * fixture.steps(1).rescale;
+        let bound = shifts.len() as f64 * term + rescales;
+        let got = fixture.decrypt(&value, fixture.top() - 1);
+        for (slot, (got, expected)) in got.iter().zip(direct(&diagonals, &input)).enumerate() {
+            let error = (got - expected).norm();
+            assert!(error <= bound, "{preset}, {} shifts, slot {slot}: {error:e} above {bound:e}", shifts.len());
+        }
+    }
+
+    #[test]
+    fn maps_equal_their_definition() {
+        let dense: Vec<i64> = (0..128).collect();
+        check_map("toy-n8", 1, &dense);
+        check_map("toy-n8", 2, &[0]);
+        check_map("toy-n8", 3, &[5]);
+        check_map("toy-n8", 4, &[-3, -2, -1, 0, 1, 2, 3]);
+        check_map("toy-n8", 5, &[0, 17, 34, 51, 68, -17]);
+        check_map("small-n12", 6, &[0, 1, 2, 3, 4, 5, 6, 7, 64, 65, 1024, -1]);
+    }
+
+    #[test]
+    fn schedules_need_few_rotations() {
+        let rotations = |slots: usize, shifts: &[i64]| {
+            LinearMap::from_diagonals(slots, &diagonals(slots, shifts)).unwrap().rotations().len()
+        };
+        let dense: Vec<i64> = (0..1024).collect();
+        // 32 babies and 32 giants, one of each is 0.
+        assert_eq!(rotations(1024, &dense), 62);
+        assert_eq!(rotations(1024, &[0]), 0);
+        assert_eq!(rotations(1024, &[1023]), 1);
+    }
+
+    #[test]
+    fn shared_babies_serve_several_maps() {
+        let fixture = Fixture::new("toy-n8", 11, [1, 2, 4]);
+        let ev = fixture.evaluator();
+        let input: Vec<_> = numbers(2, fixture.slots()).into_iter().map(|x| Complex64::new(x, 0.0)).collect();
+        let babies = ev.rotate_hoisted(&fixture.encrypt(&input), &[0, 1, 2]).unwrap();
+        for weight in [1.0, -0.5] {
+            let diagonal = |g, b| (g == b || b == 0).then(|| vec![Complex64::new(weight, 0.0); input.len()]);
+            let value = apply_diagonals(&ev, &fixture.encoder, &babies, &[0, 4], diagonal).unwrap();
+            let got = fixture.decrypt(&value, fixture.top() - 1);
+            let at = |s: usize| input[s % input.len()];
+            let baby = SlotError { value: 1.0, error: fixture.input_error() + fixture.rotation_error() };
+            let term = mul_plain(baby, SlotError { value: 1.0, error: fixture.encoding_error() });
+            let bound = 3.0 * term + 3.0 * fixture.steps(1).rescale;
+            for (s, got) in got.iter().enumerate() {
+                let expected = weight * (at(s) + at(s + 4) + at(s + 5));
+                assert!((got - expected).norm() <= bound, "slot {s}, weight {weight}");
+            }
+        }
+    }
+
+    #[test]
+    fn inner_sums_equal_their_definition() {
+        for (count, stride) in [(1, 1), (2, 3), (3, 1), (8, 4), (13, -2), (128, 1)] {
+            let rotations = inner_sum_rotations(count, stride);
+            let ones = count.count_ones() as usize;
+            assert!(rotations.len() < count.ilog2() as usize + ones, "{count}: {rotations:?}");
+            let fixture = Fixture::new("toy-n8", 20 + count as u128, rotations);
+            let input = numbers(4, fixture.slots());
+            let sum = inner_sum(&fixture.evaluator(), &fixture.encrypt_real(&input), count, stride).unwrap();
+            let got = fixture.decrypt(&sum, fixture.top());
+            // Every rotation's error reaches at most as many summands as its block holds.
+            let bound = count as f64 * (fixture.input_error() + 2.0 * fixture.rotation_error());
+            for (s, got) in got.iter().enumerate() {
+                let index = |i: usize| (s as i64 + i as i64 * stride).rem_euclid(input.len() as i64) as usize;
+                let expected: f64 = (0..count).map(|i| input[index(i)]).sum();
+                assert!((got - expected).norm() <= bound, "count {count}, stride {stride}, slot {s}");
+            }
+        }
+    }
+
+    #[test]
+    fn unsuitable_maps_are_refused() {
+        let fixture = Fixture::new("toy-n8", 30, []);
+        let ev = fixture.evaluator();
+        let ct = fixture.encrypt_real(&vec![0.0; fixture.slots()]);
+        let refused = |got: Result<Ciphertext, CkksError>| got.unwrap_err();
+        let none = apply_diagonals(&ev, &fixture.encoder, &[], &[0], |_, _| None);
+        assert!(matches!(refused(none), CkksError::Argument { .. }));
+        let none = apply_diagonals(&ev, &fixture.encoder, std::slice::from_ref(&ct), &[0], |_, _| None);
+        assert!(matches!(refused(none), CkksError::Argument { .. }));
+        let short = |_, _| Some(vec![Complex64::new(1.0, 0.0); 3]);
+        let short = apply_diagonals(&ev, &fixture.encoder, std::slice::from_ref(&ct), &[0], short);
+        assert!(matches!(refused(short), CkksError::Slots { .. }));
+        let map = LinearMap::from_diagonals(fixture.slots(), &diagonals(fixture.slots(), &[1])).unwrap();
+        assert!(matches!(refused(map.apply(&ev, &fixture.encoder, &ct)), CkksError::MissingKey { .. }));
+        assert!(LinearMap::from_diagonals(8, &diagonals(8, &[1, 9])).is_err());
+        assert!(LinearMap::from_diagonals(8, &diagonals(4, &[1])).is_err());
+        assert!(matches!(refused(inner_sum(&ev, &ct, 0, 1)), CkksError::Argument { .. }));
+    }
+}
