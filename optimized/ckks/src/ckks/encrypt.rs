@@ -64,7 +64,7 @@ pub fn encrypt_public(
     context.check_fingerprint(operation, &plain.fingerprint)?;
     let (level, n) = (plain.level(), context.parameters().n());
     let mut ternary = seed.stream(domain::ENCRYPT_TERNARY, index, 0, 0).ternary(n);
-    let v = context.small_poly(&ternary, level, true);
+    let mut v = context.small_poly(&ternary, level, true);
     ternary.zeroize();
     let half = |key: &Poly, error_domain: u32, plain: Option<&Poly>| {
         let mut errors = seed.stream(error_domain, index, 0, 0).gaussian(n);
@@ -80,6 +80,7 @@ pub fn encrypt_public(
     };
     let c0 = half(&public.b, domain::ENCRYPT_ERROR_0, Some(&plain.poly));
     let c1 = half(&public.a, domain::ENCRYPT_ERROR_1, None);
+    v.erase();
     Ok(Ciphertext { polys: vec![c0, c1], scale: plain.scale, fingerprint: plain.fingerprint })
 }
 

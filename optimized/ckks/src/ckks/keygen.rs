@@ -129,9 +129,7 @@ impl KeyGenerator {
         };
         let digits = (0..context.parameters().digits(level)).into_par_iter().map(digit);
         let (halves, streams): (Vec<_>, Vec<_>) = digits.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        for limb in source.limbs_mut() {
-            limb.zeroize();
-        }
+        source.erase();
         SwitchKey::from_book(context, key_id, level, halves.into_iter().unzip(), streams)
     }
 }

@@ -24,9 +24,7 @@ pub struct SecretKey {
 impl Drop for SecretKey {
     fn drop(&mut self) {
         self.coefficients.zeroize();
-        for limb in self.poly.limbs_mut() {
-            limb.zeroize();
-        }
+        self.poly.erase();
     }
 }
 

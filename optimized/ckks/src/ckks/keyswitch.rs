@@ -19,14 +19,11 @@ impl<'a> Digits<'a> {
         let block = |digit: usize| {
             let scalars = context.lift(digit, level).input_scalars();
             let mut block = context.scratch_block();
-            block[..scalars.len() * n].par_chunks_exact_mut(n).zip(scalars).enumerate().for_each(
-                |(row, (y, &scalar))| {
-                    let j = digit * alpha + row;
-                    let mut limb = context.scratch_limb();
-                    limb.copy_from_slice(poly.limb(j));
-                    ring.kernels().intt_center(ring.table(j), y, &mut limb, scalar);
-                },
-            );
+            let rows = block[..scalars.len() * n].par_chunks_exact_mut(n).zip(scalars);
+            rows.enumerate().for_each(|(row, (y, &scalar))| {
+                let j = digit * alpha + row;
+                ring.kernels().intt_center(ring.table(j), y, poly.limb(j), scalar);
+            });
             block
         };
         let digits = context.parameters().digits(level);
@@ -131,7 +128,7 @@ impl Remainder {
         let (ring, converter) = (context.ring(), context.mod_down());
         let len = ring.special_len() * n;
         let (mut block, mut v) = (context.scratch_block(), context.scratch_row());
-        let rows = block[..len].par_chunks_exact_mut(n).zip(&mut u.limbs_mut()[level + 1..]);
+        let rows = block[..len].par_chunks_exact_mut(n).zip(&u.limbs()[level + 1..]);
         rows.enumerate().for_each(|(j, (y, limb))| {
             let table = ring.table(ring.chain_len() + j);
             ring.kernels().intt_center(table, y, limb, converter.input_scalars()[j]);
@@ -197,7 +194,7 @@ pub(crate) fn mod_down_rescale(context: &Context, mut u: Poly, d: &Poly) -> Poly
     let inverse = context.special_inverse(level);
     kernels.sub_mul_scalar_add(ring.modulus(level), &mut last, u.limb(level), &r, inverse, d.limb(level));
     let mut rho = context.scratch_row();
-    kernels.intt_center(ring.table(level), &mut rho, &mut last, 1);
+    kernels.intt_center(ring.table(level), &mut rho, &last, 1);
 
     u.truncate(level - 1);
     let converter = context.mod_down_rescale(level);

@@ -2,6 +2,7 @@
 
 use super::{Limb, RingBasis};
 use rayon::prelude::*;
+use zeroize::Zeroize;
 
 /// What the numbers of a limb are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,11 @@ impl Poly {
             self.limbs.drain(level + 1..=self.level);
             self.level = level;
         }
+    }
+
+    /// Overwrites all limbs with zeros, in a way that is not optimised away.
+    pub(crate) fn erase(&mut self) {
+        self.limbs.iter_mut().for_each(|limb| limb.zeroize());
     }
 
     /// Drops the special limbs.
