@@ -3,7 +3,7 @@
 //! A limb of `N = 2^16` doubles fills the second-level cache, so it is swept as rarely as possible. Seen as a
 //! matrix of `2^head` rows, the *head* runs the outermost stages on eight columns at a time (one cache line per row,
 //! gathered into a small tile); the *blocks* then are contiguous, fit the first-level cache, and run all remaining
-//! stages there. The last four stages of a block form the *tail*: 16 elements stay in registers, the two innermost
+//! stages there. The last four stages of a block form the *tail*: groups of 16 elements, the two innermost
 //! stages on transposed 4 by 4 squares. The inverse runs the same pieces in reverse order.
 //!
 //! Between passes the limb holds doubles; the first pass converts from canonical residues, the last one back.
@@ -242,9 +242,9 @@ fn forward_four<const REDUCE: bool>(
 /// `block` points to `16 tail.len()` elements the caller may read and write.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_tail<const REDUCE: bool>(f: Field, tail: &[TailRoots], block: *mut f64) {
-    // Two sweeps, not one: a butterfly is a long chain of dependent operations, and two chains in a row exceed what the
-    // processor can overlap with the next group.
-    // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block.
+    // Three sweeps, not one: a butterfly is a long chain of dependent operations, and several chains in a row exceed
+    // what the processor can overlap with the next group.
+    // SAFETY: group `g` covers elements `16 g .. 16 g + 16` of the block, `line` all of it.
     unsafe {
         for (g, roots) in tail.iter().enumerate() {
             let grid = Grid::block(block.add(TAIL * g), TAIL, 4);
@@ -260,10 +260,14 @@ unsafe fn forward_tail<const REDUCE: bool>(f: Field, tail: &[TailRoots], block: 
             let x = transpose([0, 1, 2, 3].map(|j| grid.load::<false>(j, 0)));
             let w = inner_roots(roots);
             let z = forward_four::<REDUCE>(f, x, |x, i| f.mul_fixed(x, w[i]));
-            let z = transpose(z.map(|z| f.canonical(z)));
-            for (j, z) in z.into_iter().enumerate() {
-                grid.store(j, 0, _mm256_castsi256_pd(to_u64(z)));
+            for (j, z) in transpose(z).into_iter().enumerate() {
+                grid.store(j, 0, z);
             }
+        }
+        let line = Grid::block(block, TAIL * tail.len(), 1);
+        for column in (0..line.columns).step_by(LANES) {
+            let z = f.canonical(line.load::<false>(0, column));
+            line.store(0, column, _mm256_castsi256_pd(to_u64(z)));
         }
     }
 }

@@ -3,10 +3,10 @@
 use super::plan::Plan;
 use crate::arith::{Modulus, NttTable};
 
-/// Elements the tail of a transform keeps in registers.
+/// Elements per group of the tail of a transform.
 pub(super) const TAIL: usize = 16;
 /// `log2` of the contiguous block finished in the first-level cache.
-const BLOCK_LOG_N: u32 = 10;
+const BLOCK_LOG_N: u32 = 12;
 
 /// Both directions of one prime and one length, with the plan of reductions.
 #[derive(Debug)]
