@@ -187,3 +187,43 @@ pub(super) fn transpose(r: [__m256d; 4]) -> [__m256d; 4] {
         _mm256_permute2f128_pd::<0x31>(odd01, odd23),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arith::tests::Rng;
+
+    fn lanes(x: __m256d) -> [f64; LANES] {
+        // SAFETY: both types are 32 bytes of plain data.
+        unsafe { std::mem::transmute(x) }
+    }
+
+    /// Products at and near the ends of the admitted range: congruent, and within the proved bound.
+    #[test]
+    fn products_are_exact_over_the_whole_range() {
+        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+            return;
+        }
+        let mut rng = Rng::new(13);
+        for p in [(1u64 << 50) - 27, (1 << 49) - 81, (1 << 40) - 87, (1 << 20) + 7] {
+            let m = Modulus::new(p).expect("prime");
+            for _ in 0..20_000 {
+                let near_end = rng.next().is_multiple_of(2);
+                let size = if near_end { (1i64 << 52) - (rng.next() % 1024) as i64 } else { (rng.next() >> 12) as i64 };
+                let a = if rng.next().is_multiple_of(2) { size } else { -size };
+                let w = if near_end { m.value() / 2 - rng.next() % 16 } else { m.reduce_u64(rng.next()) };
+                let wide = i128::from(a) * i128::from(m.center(w));
+                let bound = (p as f64 * (0.5 + size as f64 / (1u64 << 53) as f64)).ceil();
+                // SAFETY: both features were found above.
+                let results = unsafe {
+                    let (f, a, w) = (Field::new(&m), _mm256_set1_pd(a as f64), m.center(w) as f64);
+                    [f.mul_fixed(a, _mm256_set1_pd(w)), f.mul_factor(a, Factor::new([w, w / p as f64]))]
+                };
+                for r in results.into_iter().flat_map(lanes) {
+                    assert_eq!((wide - r as i128) % i128::from(p), 0, "{a} * {w} mod {p}");
+                    assert!(r.abs() <= bound, "{a} * {w} mod {p} gave {r}");
+                }
+            }
+        }
+    }
+}

@@ -135,3 +135,41 @@ fn plan_inverse(bounds: &Bounds, passes: usize, odd: bool) -> (u8, Vec<u8>) {
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replay(m: &Modulus, plan: &Plan, odd: bool) {
+        let p = m.value() as f64;
+        let bounds = Bounds { limit: LIMIT / p, slope: p / (1u64 << 53) as f64 };
+        let mut x = if odd { 1.0 + bounds.product(1.0) } else { 1.0 };
+        for &reduce in plan.forward.iter().chain(&[plan.forward_tail; 2]) {
+            x = bounds.forward(x, reduce).expect("forward pass within bounds");
+        }
+        let mut x = 1.0;
+        let modes: Vec<u8> = [plan.inverse_tail; 2].into_iter().chain(plan.inverse.iter().copied()).collect();
+        for (i, &mode) in modes.iter().enumerate() {
+            x = bounds.inverse(x, mode, !odd && i == modes.len() - 1).expect("inverse pass within bounds");
+        }
+        assert!(!odd || 2.0 * x <= bounds.limit);
+    }
+
+    /// The two largest primes below `2^50`, one of each smaller size, and the smallest.
+    #[test]
+    fn every_plan_keeps_its_bounds() {
+        for p in [(1 << 50) - 27, (1 << 50) - 35, (1 << 49) - 81, (1 << 48) - 59, (1 << 40) - 87, (1 << 20) + 7] {
+            let m = Modulus::new(p).expect("prime");
+            for (passes, odd) in (0..=6).flat_map(|passes| [(passes, false), (passes, true)]) {
+                if passes == 0 && !odd {
+                    continue;
+                }
+                let plan = Plan::new(&m, passes, odd);
+                replay(&m, &plan, odd);
+                if p < 1 << 40 {
+                    assert!(!plan.forward_tail && !plan.forward.contains(&true), "{p} reduces: {plan:?}");
+                }
+            }
+        }
+    }
+}
