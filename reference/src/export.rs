@@ -50,7 +50,7 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// `count` windows evenly spread over the stories of `text`, each followed by a short prompt from its beginning,
+    /// `count` windows evenly spread over the stories of `text`, each preceded by a short prompt from its beginning,
     /// extended cyclically. The lengths of the short prompts go through `1..context` in turn.
     ///
     /// # Errors

@@ -307,19 +307,27 @@ impl Mul for &Interval {
     type Output = Interval;
     fn mul(self, other: Self) -> Interval {
         let prec = self.common_prec(other);
-        let mut result: Option<Interval> = None;
-        for a in [&self.lo, &self.hi] {
-            for b in [&other.lo, &other.hi] {
-                let down = Float::with_val_round(prec, a * b, Round::Down).0;
-                let up = Float::with_val_round(prec, a * b, Round::Up).0;
-                if down.is_nan() {
-                    return Interval::whole(prec);
-                }
-                let product = Interval { lo: down, hi: up };
-                result = Some(result.map_or_else(|| product.clone(), |hull| hull.union(&product)));
+        let down = |a: &Float, b: &Float| Float::with_val_round(prec, a * b, Round::Down).0;
+        let up = |a: &Float, b: &Float| Float::with_val_round(prec, a * b, Round::Up).0;
+        let ([a, b], [c, d]) = ([&self.lo, &self.hi], [&other.lo, &other.hi]);
+        let sign = |x: &Interval| if x.lo >= 0 { 1 } else { -i32::from(x.hi <= 0) };
+        let (lo, hi) = match (sign(self), sign(other)) {
+            (1, 1) => (down(a, c), up(b, d)),
+            (1, 0) => (down(b, c), up(b, d)),
+            (1, _) => (down(b, c), up(a, d)),
+            (0, 1) => (down(a, d), up(b, d)),
+            (0, 0) => {
+                let (low, other_low) = (down(a, d), down(b, c));
+                let (high, other_high) = (up(a, c), up(b, d));
+                (if other_low < low { other_low } else { low }, if other_high > high { other_high } else { high })
             }
-        }
-        result.unwrap_or_else(|| Interval::whole(prec))
+            (0, _) => (down(b, c), up(a, c)),
+            (_, 1) => (down(a, d), up(b, c)),
+            (_, 0) => (down(a, d), up(a, c)),
+            (_, _) => (down(b, d), up(a, c)),
+        };
+        // Zero times infinity is NaN, which makes the result the whole line.
+        Interval::new(lo, hi)
     }
 }
 
@@ -354,5 +362,116 @@ impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(17);
         write!(f, "{} +- {:.1e}", self.mid().to_string_radix(10, Some(digits)), self.rad().to_f64_round(Round::Up))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PREC: u32 = 40;
+    const FINE: u32 = 300;
+
+    /// Intervals of `PREC` bits between two numbers, and a point of each.
+    fn operand() -> impl Strategy<Value = (Interval, f64)> {
+        (-8.0..8.0f64, 0.0..2.0f64, 0.0..=1.0f64).prop_map(|(lo, width, part)| {
+            let hi = lo + width * width * width;
+            let point = (lo + (hi - lo) * part).clamp(lo, hi);
+            (Interval::from_f64_ends(lo, hi, PREC), point)
+        })
+    }
+
+    /// A unary operation, its value in plain arithmetic, and where it is defined.
+    type Unary = (&'static str, fn(&Interval) -> Interval, fn(Float) -> Float, fn(f64) -> bool);
+
+    const UNARY: [Unary; 10] = [
+        ("sqr", Interval::sqr, |x| x.square(), |_| true),
+        ("cube", |x| x.powi(3), |x| x.pow(3), |_| true),
+        ("sqrt", Interval::sqrt, |x| x.sqrt(), |x| x >= 0.0),
+        ("exp", Interval::exp, |x| x.exp(), |_| true),
+        ("ln", Interval::ln, |x| x.ln(), |x| x > 0.0),
+        ("erf", Interval::erf, |x| x.erf(), |_| true),
+        ("sin", Interval::sin, |x| x.sin(), |_| true),
+        ("cos", Interval::cos, |x| x.cos(), |_| true),
+        ("recip", Interval::recip, |x| x.recip(), |x| x != 0.0),
+        ("abs", Interval::abs, |x| x.abs(), |_| true),
+    ];
+
+    proptest! {
+        /// Every operation contains the value at every point of its operands, computed at far higher precision.
+        #[test]
+        fn operations_contain_their_values((x, a) in operand(), (y, b) in operand()) {
+            let fine = |x: f64| Float::with_val(FINE, x);
+            for (name, enclose, value, defined) in UNARY {
+                if defined(a) {
+                    prop_assert!(enclose(&x).contains(&value(fine(a))), "{name} of {a} in {x:?}");
+                }
+            }
+            prop_assert!((&x + &y).contains(&(fine(a) + fine(b))));
+            prop_assert!((&x - &y).contains(&(fine(a) - fine(b))));
+            prop_assert!((&x * &y).contains(&(fine(a) * fine(b))));
+            prop_assert!(b == 0.0 || (&x / &y).contains(&(fine(a) / fine(b))));
+            prop_assert!((-&x).contains(&-fine(a)));
+            prop_assert!(x.union(&y).encloses(&x) && x.union(&y).encloses(&y));
+            let mut sum = y.clone();
+            sum.add_scaled(-1.7, &x, &mut Float::new(PREC));
+            prop_assert!(sum.contains(&(fine(b) - fine(1.7) * fine(a))));
+            let gelu = fine(a) * ((fine(a) / fine(2.0).sqrt()).erf() + 1u32) / 2u32;
+            prop_assert!(crate::model::gelu(&x).contains(&gelu));
+        }
+
+        /// Midpoint and radius describe the interval; widening moves both ends outward by at least the radius given.
+        #[test]
+        fn midpoint_radius_and_widening((x, _) in operand(), more in 0.0..1.0f64) {
+            let around = Interval::from_float(&x.mid(), FINE).widen(&x.rad());
+            prop_assert!(around.encloses(&x.with_prec(FINE)));
+            let more = Float::with_val(FINE, more);
+            let wide = x.widen(&more);
+            prop_assert!(Float::with_val(FINE, wide.hi() - x.hi()) >= more);
+            prop_assert!(Float::with_val(FINE, x.lo() - wide.lo()) >= more);
+        }
+
+        /// On points the result is as narrow as two roundings allow.
+        #[test]
+        fn operations_on_points_are_narrow(a in 0.1..8.0f64, b in 0.1..8.0f64) {
+            let (x, y) = (Interval::from_f64(a, 128), Interval::from_f64(b, 128));
+            for z in [&x * &y, &x / &y, x.sqrt(), x.erf(), x.exp()] {
+                let width = Float::with_val(128, z.hi() - z.lo());
+                prop_assert!(width <= Float::with_val(128, z.magnitude() >> 126u32), "{z:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn undefined_operations_give_the_whole_line() {
+        let around_zero = Interval::from_f64_ends(-1.0, 1.0, PREC);
+        let whole = Interval::whole(PREC);
+        assert_eq!(around_zero.recip(), whole);
+        assert_eq!(around_zero.ln(), whole);
+        assert_eq!(Interval::from_f64(-1.0, PREC).sqrt(), whole);
+        assert_eq!(Interval::from_f64(f64::NAN, PREC), whole);
+        assert_eq!(&whole * &Interval::from_f64(0.0, PREC), whole);
+        assert_eq!(&whole - &whole, whole);
+    }
+
+    #[test]
+    fn pi_and_rationals_are_enclosed_tightly() {
+        let pi = Interval::pi(PREC);
+        assert!(pi.contains(&Float::with_val(FINE, Constant::Pi)));
+        let third = Interval::from_rational(&Rational::from((1, 3)), PREC);
+        assert!(third.contains(&(Float::with_val(FINE, 1) / 3u32)));
+        assert!(Float::with_val(PREC, third.hi() - third.lo()) > 0);
+    }
+
+    /// `1 / 3` is not enclosed when the ends are rounded inward: the containment tests above can fail.
+    #[test]
+    fn inward_rounding_would_be_noticed() {
+        let third = Float::with_val(FINE, 1) / 3u32;
+        let inward = Interval::new(
+            Float::with_val_round(PREC, &third, Round::Up).0,
+            Float::with_val_round(PREC, &third, Round::Up).0,
+        );
+        assert!(!inward.contains(&third));
     }
 }

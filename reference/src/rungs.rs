@@ -199,3 +199,73 @@ impl Rung<Interval> for Widened {
         self.0.site(site)?.widened(x)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approx::{certify, error_kind, fit};
+
+    /// A site with Newton steps, certified as a whole.
+    fn refined(function: Function, interval: [f64; 2], degree: usize, iterations: u32) -> Site {
+        let coefficients = fit(&function, interval, degree).unwrap();
+        let refinement = Refinement::Newton { iterations };
+        let proof = certify(&function, interval, &coefficients, refinement).unwrap();
+        Site {
+            site: "test".to_owned(),
+            function,
+            observed: interval.map(HexFloat),
+            interval: interval.map(HexFloat),
+            coefficients: coefficients.into_iter().map(HexFloat).collect(),
+            refinement,
+            sup_error: HexFloat(proof.sup_error),
+            error_kind: error_kind(&function),
+        }
+    }
+
+    /// The widened value encloses the refined polynomial and the exact value everywhere, and no longer does once the
+    /// certified error is understated by a tenth.
+    #[test]
+    fn widening_by_the_certified_error_is_enough_and_needed() {
+        let cases = [
+            refined(Function::InverseSqrt { shift: HexFloat(1e-5) }, [0.1, 4.5], 3, 2),
+            refined(Function::Reciprocal { shift: HexFloat(0.01) }, [0.0, 1.0], 7, 3),
+        ];
+        for site in cases {
+            let mut understated = site.clone();
+            understated.sup_error = HexFloat(site.sup_error.0 * 0.9);
+            let [full, short] = [&site, &understated].map(|site| Replacement::new(site).unwrap());
+            let [a, b] = site.interval.map(|x| x.0);
+            let mut outside = 0;
+            for i in 0..=400 {
+                let x = Interval::from_f64(a + (b - a) * f64::from(i) / 400.0, 128);
+                let value = full.value(&x, 128).unwrap();
+                assert!(full.widened(&x).unwrap().encloses(&value), "{:?} at {x}", site.function);
+                assert!(full.widened(&x).unwrap().encloses(&exact(&site.function, &x, 128)));
+                outside += usize::from(!short.widened(&x).unwrap().encloses(&value));
+            }
+            assert!(outside > 0, "{:?}: the certified error is not needed", site.function);
+        }
+    }
+
+    #[test]
+    fn refuses_entries_that_define_no_replacement() {
+        let mut site = refined(Function::InverseSqrt { shift: HexFloat(0.0) }, [0.5, 1.0], 3, 1);
+        site.sup_error = HexFloat(-1.0);
+        assert!(Replacement::new(&site).is_err());
+        site.sup_error = HexFloat(1.0);
+        site.function = Function::Gelu;
+        assert!(Replacement::new(&site).is_err());
+    }
+
+    #[test]
+    fn inputs_not_certain_to_be_inside_escape() {
+        let site = refined(Function::InverseSqrt { shift: HexFloat(0.0) }, [0.5, 1.0], 3, 1);
+        let replacement = Replacement::new(&site).unwrap();
+        let edge = Interval::from_f64(1.0, 128);
+        assert!(replacement.value(&edge, 128).is_ok());
+        let over = edge.widen(&Float::with_val(128, 1e-20));
+        assert!(matches!(replacement.value(&over, 128), Err(ReferenceError::Escape { .. })));
+        assert!(matches!(replacement.widened(&over), Err(ReferenceError::Escape { .. })));
+        assert!(matches!(replacement.value(&f64::NAN, ()), Err(ReferenceError::Escape { .. })));
+    }
+}

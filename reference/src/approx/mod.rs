@@ -9,6 +9,8 @@ mod chebyshev;
 mod fit;
 mod jet;
 mod remez;
+#[cfg(test)]
+mod tests;
 
 pub use certify::{Certificate, certify};
 pub use chebyshev::{Chebyshev, interpolate};

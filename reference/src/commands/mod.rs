@@ -1,6 +1,9 @@
 //! The subcommands, one file each.
 
+mod approx;
+mod eval;
 mod export;
+mod model;
 
 use clap::Subcommand;
 
@@ -9,11 +12,21 @@ use clap::Subcommand;
 pub enum Command {
     /// Calibrate a trained model and write its polynomial-model directory.
     Export(export::Export),
+    /// Fit a polynomial to one function and certify its error.
+    Approx(approx::Approx),
+    /// Evaluate one function in interval arithmetic.
+    #[command(subcommand)]
+    Eval(eval::Eval),
+    /// Evaluate a model on a prompt in interval arithmetic.
+    Model(model::Run),
 }
 
 /// Runs one command; its result goes to standard output.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Export(arguments) => export::run(&arguments),
+        Command::Approx(arguments) => approx::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
     }
 }

@@ -1,5 +1,6 @@
 //! The forward pass, generic over numbers and rung.
 
+use super::norm::{centre, variance};
 use super::scalar::Scalar;
 use super::weights::{Affine, Layer, Model, Norm};
 use crate::error::ReferenceError;
@@ -78,7 +79,7 @@ impl<S: Scalar> Pass<'_, S> {
         let mut stream: Rows<S> = tokens.iter().map(embed).collect();
         for (index, layer) in model.layers.iter().enumerate() {
             stream = self.block(index, layer, stream)?;
-            let centred: Rows<S> = stream.par_iter().map(|x| context.centre(x)).collect();
+            let centred: Rows<S> = stream.par_iter().map(|x| centre(x, precision)).collect();
             self.rows(&format!("layers.{index}.residual"), &centred);
         }
         let normalised = self.normalise("final.layernorm", "final.inverse-sqrt", &stream)?;
@@ -109,16 +110,11 @@ impl<S: Scalar> Pass<'_, S> {
         let context = self.context;
         let precision = context.precision;
         let function = site_function(&context.model.config, site);
-        let centred: Rows<S> = stream.par_iter().map(|x| context.centre(x)).collect();
-        let size = S::point(context.model.config.hidden_size as f64, precision);
-        let zero = S::point(0.0, precision);
-        let variance: Vec<S> = centred
-            .par_iter()
-            .map(|row| row.iter().fold(zero.clone(), |sum, x| sum.add(&x.powi(2))).div(&size))
-            .collect();
-        self.observer.tap(&format!("{tap}.variance"), &[variance.len()], &variance);
+        let centred: Rows<S> = stream.par_iter().map(|x| centre(x, precision)).collect();
+        let variances: Vec<S> = centred.par_iter().map(|row| variance(row, precision)).collect();
+        self.observer.tap(&format!("{tap}.variance"), &[variances.len()], &variances);
         let evaluate = |x: &S| context.rung.evaluate(site, &function, x, precision);
-        let inverse = variance.par_iter().map(evaluate).collect::<Result<Vec<S>, _>>()?;
+        let inverse = variances.par_iter().map(evaluate).collect::<Result<Vec<S>, _>>()?;
         self.observer.tap(&format!("{tap}.inverse-sqrt"), &[inverse.len()], &inverse);
         let scale = |(row, factor): (Vec<S>, &S)| row.iter().map(|x| x.mul(factor)).collect();
         let normalised: Rows<S> = centred.into_par_iter().zip(&inverse).map(scale).collect();
@@ -258,12 +254,6 @@ impl<S: Scalar> Context<'_, S> {
             S::inner(pairs, self.precision).mul(reciprocal)
         };
         (0..size).map(channel).collect()
-    }
-
-    fn centre(&self, x: &[S]) -> Vec<S> {
-        let sum = x.iter().fold(S::point(0.0, self.precision), |sum, x| sum.add(x));
-        let mean = sum.div(&S::point(x.len() as f64, self.precision));
-        x.iter().map(|x| x.sub(&mean)).collect()
     }
 
     fn affine(&self, map: &Affine, rows: &Rows<S>) -> Rows<S> {

@@ -161,3 +161,145 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A one-layer model directory with the smallest sizes, under a name of its own.
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("touchstone-load-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let config = r#"{"model_type": "gpt_neox", "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1,
+            "intermediate_size": 3, "vocab_size": 4, "max_position_embeddings": 8, "rotary_pct": 1.0,
+            "rotary_emb_base": 10000.0, "use_parallel_residual": true, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+            "tie_word_embeddings": false, "power_softmax": {"p": 4, "eps": 0.01, "eps_on": "mean", "score_scale": 1.0}}"#;
+        std::fs::write(path.join("config.json"), config).unwrap();
+        path
+    }
+
+    fn shapes() -> Vec<(&'static str, Vec<usize>)> {
+        vec![
+            ("gpt_neox.embed_in.weight", vec![4, 2]),
+            ("gpt_neox.layers.0.input_layernorm.weight", vec![2]),
+            ("gpt_neox.layers.0.input_layernorm.bias", vec![2]),
+            ("gpt_neox.layers.0.post_attention_layernorm.weight", vec![2]),
+            ("gpt_neox.layers.0.post_attention_layernorm.bias", vec![2]),
+            ("gpt_neox.layers.0.attention.query_key_value.weight", vec![6, 2]),
+            ("gpt_neox.layers.0.attention.query_key_value.bias", vec![6]),
+            ("gpt_neox.layers.0.attention.dense.weight", vec![2, 2]),
+            ("gpt_neox.layers.0.attention.dense.bias", vec![2]),
+            ("gpt_neox.layers.0.mlp.dense_h_to_4h.weight", vec![3, 2]),
+            ("gpt_neox.layers.0.mlp.dense_h_to_4h.bias", vec![3]),
+            ("gpt_neox.layers.0.mlp.dense_4h_to_h.weight", vec![2, 3]),
+            ("gpt_neox.layers.0.mlp.dense_4h_to_h.bias", vec![2]),
+            ("gpt_neox.final_layer_norm.weight", vec![2]),
+            ("gpt_neox.final_layer_norm.bias", vec![2]),
+            ("embed_out.weight", vec![4, 2]),
+        ]
+    }
+
+    /// A weights file with the given shapes; entry `i` of every tensor is `i / 2`, but `poison` replaces the first.
+    fn weights(shapes: &[(&str, Vec<usize>)], dtype: Dtype, poison: Option<(&str, f32)>) -> Vec<u8> {
+        let data: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
+            .iter()
+            .map(|(name, shape)| {
+                let value = |i: usize| match poison {
+                    Some((poisoned, x)) if i == 0 && poisoned == *name => x,
+                    _ => i as f32 / 2.0,
+                };
+                let values = (0..shape.iter().product()).map(value);
+                let bytes = match dtype {
+                    Dtype::F16 => values.flat_map(|x| half::f16::from_f32(x).to_le_bytes()).collect(),
+                    _ => values.flat_map(f32::to_le_bytes).collect(),
+                };
+                ((*name).to_owned(), shape.clone(), bytes)
+            })
+            .collect();
+        let views = data.iter().map(|(name, shape, bytes)| {
+            (name.clone(), safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+        });
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    /// The refusal of a weights file, as text.
+    fn refusal(name: &str, bytes: &[u8]) -> String {
+        let path = directory(name);
+        std::fs::write(path.join("model.safetensors"), bytes).unwrap();
+        let result = load(&path);
+        std::fs::remove_dir_all(&path).unwrap();
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_both_number_formats() {
+        for (name, dtype) in [("f32", Dtype::F32), ("f16", Dtype::F16)] {
+            let path = directory(name);
+            std::fs::write(path.join("model.safetensors"), weights(&shapes(), dtype, None)).unwrap();
+            let model = load(&path).unwrap();
+            std::fs::remove_dir_all(&path).unwrap();
+            assert_eq!(model.layers[0].up.weight.row(2), [2.0, 2.5]);
+            assert_eq!(model.head.values.len(), 8);
+        }
+    }
+
+    #[test]
+    fn refuses_a_wrong_shape() {
+        let mut shapes = shapes();
+        shapes[5].1 = vec![2, 6];
+        let text = refusal("shape", &weights(&shapes, Dtype::F32, None));
+        for part in ["model.safetensors", "query_key_value.weight", "[6, 2]", "[2, 6]"] {
+            assert!(text.contains(part), "{text:?} lacks {part:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_missing_tensor() {
+        let text = refusal("missing", &weights(&shapes()[..15], Dtype::F32, None));
+        assert!(text.contains("embed_out.weight"), "{text:?}");
+    }
+
+    #[test]
+    fn refuses_values_that_are_not_finite() {
+        for x in [f32::NAN, f32::INFINITY] {
+            let poison = Some(("gpt_neox.final_layer_norm.bias", x));
+            let text = refusal(&format!("poison-{x}"), &weights(&shapes(), Dtype::F32, poison));
+            assert!(text.contains("final_layer_norm.bias") && text.contains("index 0"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_another_number_format() {
+        let text = refusal("format", &weights(&shapes(), Dtype::I32, None));
+        assert!(text.contains("F32 or F16") && text.contains("I32"), "{text:?}");
+    }
+
+    #[test]
+    fn refuses_truncated_and_malformed_files() {
+        let bytes = weights(&shapes(), Dtype::F32, None);
+        for cut in [0, 7, 100, bytes.len() - 1] {
+            assert!(refusal(&format!("cut-{cut}"), &bytes[..cut]).contains("model.safetensors"));
+        }
+        let mut huge_header = bytes;
+        huge_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(refusal("header", &huge_header).contains("a safetensors file"));
+    }
+
+    #[test]
+    fn refuses_malformed_and_oversized_documents() {
+        let path = directory("documents");
+        std::fs::write(path.join("config.json"), "{").unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("config.json"));
+        std::fs::write(path.join("tokenizer.json"), "{}").unwrap();
+        assert!(load_tokenizer(&path).unwrap_err().to_string().contains("tokenizer.json"));
+        std::fs::write(path.join("config.json"), [0xff, 0xfe]).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("UTF-8"));
+        // A sparse file: longer than the limit without taking that space.
+        File::create(path.join("config.json")).unwrap().set_len(MAX_JSON_BYTES + 1).unwrap();
+        let text = load(&path).unwrap_err().to_string();
+        assert!(text.contains("config.json") && text.contains("16777217"), "{text:?}");
+        std::fs::remove_dir_all(&path).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("config.json"));
+    }
+}

@@ -6,6 +6,7 @@
 
 mod graph;
 mod load;
+mod norm;
 mod power_softmax;
 mod scalar;
 mod tokens;
@@ -13,6 +14,7 @@ mod weights;
 
 pub use graph::{Observer, forward};
 pub use load::{load, load_polynomials, load_tokenizer, read_limited};
+pub use norm::{centre, layer_norm, variance};
 pub use power_softmax::{Form, power_softmax};
 pub use scalar::{Scalar, gelu};
 pub use tokens::{cyclic, encode};

@@ -69,3 +69,93 @@ pub fn power_softmax<S: Scalar>(
     }
     Ok(powers.iter().map(|y| y.div(&denominator)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interval::Interval;
+    use proptest::prelude::*;
+    use rug::Rational;
+
+    const PREC: u32 = 128;
+
+    fn points(scores: &[f64]) -> Vec<Interval> {
+        scores.iter().map(|&x| Interval::from_f64(x, PREC)).collect()
+    }
+
+    fn total(weights: &[Interval]) -> Interval {
+        weights.iter().fold(Interval::from_f64(0.0, PREC), |sum, w| &sum + w)
+    }
+
+    /// The worked example of the paper's definition: (2, 1, 0, -1) with p = 4 gives (16, 1, 0, 1) / 18.
+    #[test]
+    fn worked_example() {
+        let weights = power_softmax(Form::Ideal, &points(&[2.0, 1.0, 0.0, -1.0]), 4, 0.0, PREC).unwrap();
+        for (weight, numerator) in weights.iter().zip([16, 1, 0, 1]) {
+            let exact = Interval::from_rational(&Rational::from((numerator, 18)), 4 * PREC);
+            assert!(weight.encloses(&exact), "{weight} does not contain {numerator}/18");
+        }
+    }
+
+    /// The forms differ once eps > 0 (`r[psm.eps]`): totals .643, .999 and .310 of the documented example, the second
+    /// being eps on the sum of scores divided by the row's maximum.
+    #[test]
+    fn eps_sits_in_different_places() {
+        let scores = [0.2, 0.1, 0.0, -0.1];
+        let scaled: Vec<f64> = scores.iter().map(|x| x / 0.2).collect();
+        for (form, scores, expected) in
+            [(Form::Sum, &scores[..], 0.643), (Form::Sum, &scaled[..], 0.999), (Form::Mean, &scores[..], 0.310)]
+        {
+            let sum = total(&power_softmax(form, &points(scores), 4, 1e-3, PREC).unwrap()).mid().to_f64();
+            // The documentation gives three decimals.
+            assert!((sum - expected).abs() <= 0.0005, "{form:?}: {sum}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_has_no_value() {
+        let zeros = points(&[0.0, 0.0]);
+        let ones = points(&[1.0, 1.0]);
+        assert!(power_softmax(Form::Ideal, &zeros, 4, 0.0, PREC).is_err());
+        assert!(power_softmax(Form::Mean, &zeros, 4, 1e-3, PREC).is_ok());
+        assert!(power_softmax(Form::Mean, &ones, 3, 1e-3, PREC).is_err());
+        assert!(power_softmax(Form::Mean, &ones, 0, 1e-3, PREC).is_err());
+        assert!(power_softmax(Form::Mean, &ones, 4, -1.0, PREC).is_err());
+        assert!(power_softmax(Form::Stable { delta: 0.0 }, &ones, 4, 1e-3, PREC).is_err());
+        assert!(power_softmax::<Interval>(Form::Mean, &[], 4, 1e-3, PREC).is_err());
+    }
+
+    proptest! {
+        /// Laws of `r[psm.definition]`: weights are in [0, 1], their sum is S / (eps + S) with S the mean power, the
+        /// sign of scores does not matter, order is carried along, larger magnitudes weigh no less; the stable form
+        /// is the same function.
+        #[test]
+        fn laws(scores in prop::collection::vec(-3.0..3.0f64, 1..12), p in prop::sample::select(vec![2u32, 4, 6, 8]), eps in 1e-4..0.5f64) {
+            let weights = power_softmax(Form::Mean, &points(&scores), p, eps, PREC).unwrap();
+            prop_assert!(weights.iter().all(|w| *w.lo() >= 0 && *w.lo() <= 1));
+            let powers: Vec<Interval> = points(&scores).iter().map(|x| x.powi(p)).collect();
+            let mean = &total(&powers) / &Interval::from_f64(scores.len() as f64, PREC);
+            let sum = &mean / &(&mean + &Interval::from_f64(eps, PREC));
+            prop_assert!((&total(&weights) - &sum).contains_zero());
+
+            let flipped: Vec<f64> = scores.iter().map(|x| -x).collect();
+            prop_assert_eq!(&power_softmax(Form::Mean, &points(&flipped), p, eps, PREC).unwrap(), &weights);
+
+            let reversed: Vec<f64> = scores.iter().rev().copied().collect();
+            for (a, b) in power_softmax(Form::Mean, &points(&reversed), p, eps, PREC).unwrap().iter().rev().zip(&weights) {
+                prop_assert!((a - b).contains_zero());
+            }
+            for i in 0..scores.len() {
+                for j in 0..scores.len() {
+                    if scores[i].abs() >= scores[j].abs() {
+                        prop_assert!(weights[i].hi() >= weights[j].lo());
+                    }
+                }
+            }
+            for (a, b) in power_softmax(Form::Stable { delta: 0.25 }, &points(&scores), p, eps, PREC).unwrap().iter().zip(&weights) {
+                prop_assert!((a - b).contains_zero(), "stable {a}, definition {b}");
+                prop_assert!(a.rad() < 1e-30, "the comparison must be sharp");
+            }
+        }
+    }
+}
