@@ -25,7 +25,7 @@ const TERMS_PER_TASK: usize = 8;
 /// # Errors
 /// [`CkksError::Argument`] without babies or if all diagonals are `None`, [`CkksError::LevelExhausted`],
 /// [`CkksError::Scale`], [`CkksError::Level`] for babies of different levels, [`CkksError::Slots`] for a diagonal
-/// of another length, [`CkksError::MissingKey`] for a giant step without its key.
+/// of another length, [`CkksError::MissingKey`] or [`CkksError::KeyLevel`] for a giant step without a key for level `l`.
 pub fn apply_diagonals<F>(
     evaluator: &Evaluator,
     encoder: &Encoder,

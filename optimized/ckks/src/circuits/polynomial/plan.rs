@@ -196,7 +196,7 @@ fn is_leaf(coefficients: &[f64], depth: usize, baby_limit: usize) -> bool {
 /// Quotient and remainder by the basis polynomial of degree `n`, for a degree below `2n`.
 ///
 /// Chebyshev: `T_i = 2 T_n T_(i-n) - T_(2n-i)` for `n < i < 2n`.
-pub(super) fn divide(basis: Basis, mut coefficients: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+fn divide(basis: Basis, mut coefficients: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut quotient = coefficients.split_off(n);
     let mut remainder = coefficients;
     if basis == Basis::Chebyshev {
