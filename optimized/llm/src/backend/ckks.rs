@@ -1,0 +1,154 @@
+//! The circuit on ciphertexts: a thin layer over `touchstone-ckks` that times every operation.
+
+use super::{Backend, Diagonals};
+use crate::error::Result;
+use crate::profile::{Operation, Profile};
+use num_complex::Complex64;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use touchstone_ckks::circuits::{linear, polynomial};
+use touchstone_ckks::{Ciphertext, CkksError, Encoder, Evaluator};
+
+/// Called with the name of each part of the circuit as it begins.
+pub type Progress<'a> = dyn Fn(&'static str) + Sync + 'a;
+
+/// The backend that computes under encryption. It holds evaluation keys only.
+pub struct Encrypted<'a> {
+    evaluator: &'a Evaluator,
+    encoder: Encoder,
+    progress: &'a Progress<'a>,
+    profile: Mutex<Profile>,
+}
+
+impl<'a> Encrypted<'a> {
+    /// A backend over an evaluator and its keys.
+    #[must_use]
+    pub fn new(evaluator: &'a Evaluator, progress: &'a Progress<'a>) -> Self {
+        let encoder = Encoder::new(evaluator.context());
+        Self { evaluator, encoder, progress, profile: Mutex::new(Profile::default()) }
+    }
+
+    /// Times and counts so far.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Profile> {
+        // A poisoned profile is still a profile: the panic is reported where it happened.
+        self.profile.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Runs one operation and books its time and its key switches and encodings.
+    fn timed<T>(
+        &self,
+        operation: Operation,
+        key_switches: usize,
+        encodings: usize,
+        work: impl FnOnce() -> std::result::Result<T, CkksError>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let result = work()?;
+        self.lock().record(operation, start.elapsed(), key_switches, encodings);
+        Ok(result)
+    }
+}
+
+impl Backend for Encrypted<'_> {
+    type Ct = Ciphertext;
+
+    fn slots(&self) -> usize {
+        self.evaluator.context().parameters().slots()
+    }
+
+    fn level(&self, ct: &Ciphertext) -> usize {
+        ct.level()
+    }
+
+    fn stage(&self, name: &'static str) {
+        self.lock().enter(name);
+        (self.progress)(name);
+    }
+
+    fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.timed(Operation::Add, 0, 0, || self.evaluator.add(a, b))
+    }
+
+    fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        self.timed(Operation::Add, 0, 0, || self.evaluator.sub(a, b))
+    }
+
+    fn add_const(&self, a: &Ciphertext, c: f64) -> Result<Ciphertext> {
+        self.timed(Operation::Add, 0, 0, || self.evaluator.add_const(a, Complex64::new(c, 0.0)))
+    }
+
+    fn add_plain(&self, a: &Ciphertext, values: &[Complex64]) -> Result<Ciphertext> {
+        self.timed(Operation::Add, 0, 1, || {
+            let plain = self.encoder.encode(values, a.level(), a.scale())?;
+            self.evaluator.add_plain(a, &plain)
+        })
+    }
+
+    fn mul_plain(&self, a: &Ciphertext, values: &[Complex64]) -> Result<Ciphertext> {
+        self.timed(Operation::PlaintextProduct, 0, 1, || {
+            let plain = self.encoder.encode(values, a.level(), a.scale())?;
+            self.evaluator.rescale(&self.evaluator.mul_plain(a, &plain)?)
+        })
+    }
+
+    fn scale_to(&self, a: &Ciphertext, c: f64, level: usize) -> Result<Ciphertext> {
+        self.timed(Operation::Rescale, 0, 0, || {
+            self.evaluator.mul_const_to_level(a, Complex64::new(c, 0.0), level)
+        })
+    }
+
+    fn sum_of_products(&self, pairs: &[(&Ciphertext, &Ciphertext)]) -> Result<Ciphertext> {
+        self.timed(Operation::CiphertextProduct, 1, 0, || {
+            let (first, rest) = pairs.split_first().ok_or_else(|| CkksError::Argument {
+                operation: "sum of products",
+                expected: "at least one product",
+                got: "none".to_owned(),
+            })?;
+            let mut sum = self.evaluator.mul_lazy(first.0, first.1)?;
+            for (a, b) in rest {
+                self.evaluator.add_assign(&mut sum, &self.evaluator.mul_lazy(a, b)?)?;
+            }
+            self.evaluator.relinearise_rescale(&sum)
+        })
+    }
+
+    fn rotate(&self, a: &Ciphertext, steps: i64) -> Result<Ciphertext> {
+        self.timed(Operation::Rotation, 1, 0, || self.evaluator.rotate(a, steps))
+    }
+
+    fn rotate_many(&self, a: &Ciphertext, steps: &[i64]) -> Result<Vec<Ciphertext>> {
+        let count = steps.iter().filter(|step| **step != 0).count();
+        self.timed(Operation::HoistedRotations, count, 0, || self.evaluator.rotate_hoisted(a, steps))
+    }
+
+    fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.timed(Operation::Conjugation, 1, 0, || self.evaluator.conjugate(a))
+    }
+
+    fn linear(&self, babies: &[Ciphertext], giants: &[i64], diagonals: &Diagonals<'_>) -> Result<Ciphertext> {
+        let encoded = AtomicUsize::new(0);
+        let counted = |giant, baby| {
+            let diagonal = diagonals(giant, baby);
+            encoded.fetch_add(usize::from(diagonal.is_some()), Ordering::Relaxed);
+            diagonal
+        };
+        let start = Instant::now();
+        let result = linear::apply_diagonals(self.evaluator, &self.encoder, babies, giants, counted)?;
+        let rotations = giants.iter().filter(|step| **step != 0).count();
+        self.lock().record(Operation::LinearMap, start.elapsed(), rotations, encoded.into_inner());
+        Ok(result)
+    }
+
+    fn chebyshev(&self, a: &Ciphertext, coefficients: &[f64]) -> Result<Ciphertext> {
+        let plan = polynomial::Plan::new(&polynomial::Polynomial::chebyshev(coefficients.to_vec())?);
+        self.timed(Operation::Polynomial, plan.key_switches(), 0, || {
+            polynomial::evaluate_plan(self.evaluator, a, &plan)
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! What the circuit needs from whoever carries it out.
+//!
+//! The circuit is written once over [`Backend`]. [`ckks::Encrypted`] runs it on ciphertexts, [`slots::Predicted`] on plain
+//! slots with predicted noise, [`dry::DryRun`] on levels alone, to find the input level and the keys.
+//!
+//! Every ciphertext has the canonical scale of its level (`r[ckks.scale.canonical]`) on entry and exit of each operation.
+
+pub mod ckks;
+pub mod dry;
+pub mod slots;
+
+use crate::error::{LlmError, Result};
+use num_complex::Complex64;
+
+/// Diagonals of a linear map: `(giant, baby)` to one value per slot, `None` for all zeros.
+pub type Diagonals<'a> = dyn Fn(usize, usize) -> Option<Vec<Complex64>> + Sync + 'a;
+
+/// Operations on ciphertexts; `l` is the level of the operands.
+pub trait Backend {
+    /// A ciphertext, or what stands for it.
+    type Ct: Clone;
+
+    /// Slots of a ciphertext.
+    fn slots(&self) -> usize;
+
+    /// Level of a ciphertext.
+    fn level(&self, ct: &Self::Ct) -> usize;
+
+    /// Names the part of the circuit that the following operations belong to, for profiles and messages.
+    fn stage(&self, name: &'static str);
+
+    /// `a + b`, equal levels (`r[ckks.add]`).
+    ///
+    /// # Errors
+    /// Operands of different levels.
+    fn add(&self, a: &Self::Ct, b: &Self::Ct) -> Result<Self::Ct>;
+
+    /// `a - b`, equal levels (`r[ckks.add]`).
+    ///
+    /// # Errors
+    /// Operands of different levels.
+    fn sub(&self, a: &Self::Ct, b: &Self::Ct) -> Result<Self::Ct>;
+
+    /// Adds a real constant to every slot (`r[ckks.scalar.add]`).
+    ///
+    /// # Errors
+    /// A constant too large for the scale.
+    fn add_const(&self, a: &Self::Ct, c: f64) -> Result<Self::Ct>;
+
+    /// Adds a vector of slots (`r[ckks.add]`).
+    ///
+    /// # Errors
+    /// A vector of wrong length.
+    fn add_plain(&self, a: &Self::Ct, values: &[Complex64]) -> Result<Self::Ct>;
+
+    /// Multiplies by a vector of slots and rescales: level `l - 1` (`r[ckks.mul.plain]`, `r[ckks.rescale]`).
+    ///
+    /// # Errors
+    /// Level 0; a vector of wrong length.
+    fn mul_plain(&self, a: &Self::Ct, values: &[Complex64]) -> Result<Self::Ct>;
+
+    /// `c * a` at `level`, strictly below `l`: drop to `level + 1`, multiply, rescale (`r[ckks.scalar.mul]`).
+    ///
+    /// # Errors
+    /// `level >= l`.
+    fn scale_to(&self, a: &Self::Ct, c: f64, level: usize) -> Result<Self::Ct>;
+
+    /// Sum of products, relinearised once and rescaled once: level `l - 1` (`r[ckks.mul]`, `r[ckks.relin]`).
+    ///
+    /// # Errors
+    /// No operands, different levels, level 0, no relinearisation key.
+    fn sum_of_products(&self, pairs: &[(&Self::Ct, &Self::Ct)]) -> Result<Self::Ct>;
+
+    /// Slot `j` becomes slot `j + steps` of the input (`r[ckks.rotate]`).
+    ///
+    /// # Errors
+    /// No key for this rotation.
+    fn rotate(&self, a: &Self::Ct, steps: i64) -> Result<Self::Ct>;
+
+    /// Several rotations of one ciphertext, sharing what can be shared.
+    ///
+    /// # Errors
+    /// No key for one of the rotations.
+    fn rotate_many(&self, a: &Self::Ct, steps: &[i64]) -> Result<Vec<Self::Ct>>;
+
+    /// Complex conjugate of every slot (`r[ckks.conjugate]`).
+    ///
+    /// # Errors
+    /// No conjugation key.
+    fn conjugate(&self, a: &Self::Ct) -> Result<Self::Ct>;
+
+    /// `sum_g rotate(sum_b diagonals(g, b) * babies[b], giants[g])`, one rescale: level `l - 1`.
+    ///
+    /// # Errors
+    /// No babies or diagonals, babies of different levels, level 0, no key for a giant step.
+    fn linear(&self, babies: &[Self::Ct], giants: &[i64], diagonals: &Diagonals<'_>) -> Result<Self::Ct>;
+
+    /// `sum_k coefficients[k] T_k` on slots in `[-1, 1]`: level `l - ceil(log2(degree + 1))`.
+    ///
+    /// # Errors
+    /// Too few levels, no relinearisation key.
+    fn chebyshev(&self, a: &Self::Ct, coefficients: &[f64]) -> Result<Self::Ct>;
+
+    /// `a` at `level`, at most `l`.
+    ///
+    /// # Errors
+    /// `level > l`.
+    fn to_level(&self, a: &Self::Ct, level: usize) -> Result<Self::Ct> {
+        if self.level(a) == level { Ok(a.clone()) } else { self.scale_to(a, 1.0, level) }
+    }
+
+    /// `a * b` rescaled, operands brought to the lower of the two levels first.
+    ///
+    /// # Errors
+    /// As [`Backend::sum_of_products`].
+    fn mul(&self, a: &Self::Ct, b: &Self::Ct) -> Result<Self::Ct> {
+        let level = self.level(a).min(self.level(b));
+        self.sum_of_products(&[(&self.to_level(a, level)?, &self.to_level(b, level)?)])
+    }
+
+    /// Adds rotations of the running sum by each of `steps` in turn.
+    ///
+    /// # Errors
+    /// No key for one of the rotations.
+    fn fold(&self, a: &Self::Ct, steps: &[i64]) -> Result<Self::Ct> {
+        steps.iter().try_fold(a.clone(), |sum, &step| self.add(&sum, &self.rotate(&sum, step)?))
+    }
+}
+
+/// Refuses a level below what an operation consumes.
+pub(crate) fn require_level(operation: &str, stage: &str, expected: usize, got: usize) -> Result<()> {
+    if got >= expected {
+        return Ok(());
+    }
+    Err(LlmError::Levels { operation: format!("{stage}, {operation}"), expected, got })
+}
+
+/// Refuses operands of different levels.
+pub(crate) fn require_equal_levels(operation: &str, a: usize, b: usize) -> Result<()> {
+    if a == b {
+        return Ok(());
+    }
+    let (expected, got) = (format!("level {a}"), format!("level {b}"));
+    Err(LlmError::Operand { operation: operation.to_owned(), expected, got })
+}
+
+/// Levels that a Chebyshev sum consumes: `ceil(log2(degree + 1))`.
+#[must_use]
+pub fn chebyshev_depth(coefficients: &[f64]) -> usize {
+    let length = coefficients.iter().rposition(|c| *c != 0.0).map_or(1, |degree| degree + 1);
+    length.next_power_of_two().ilog2() as usize
+}

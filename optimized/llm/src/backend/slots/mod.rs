@@ -1,0 +1,247 @@
+//! Predicted noise: the circuit on plain slots, with two predictions of each slot's error (rung R3p).
+//!
+//! The *estimate* is a root-sum-square standard deviation (`r[noise.rss]`). The *bound* adds absolute values
+//! (`r[noise.worst-case]`) and is kept per source, so that a bound can be taken apart. Both use the values of the slots at
+//! hand, so they hold for this input, not for all inputs.
+//!
+//! Operations, levels and scales are those of the engine, step for step; only the integers are left out.
+
+mod observe;
+mod polynomial;
+mod slot;
+
+pub use observe::{Prediction, Predictions};
+pub use slot::{SOURCES, SlotCt, Source};
+
+use super::{Backend, Diagonals, require_equal_levels, require_level};
+use crate::error::{LlmError, Result};
+use num_complex::Complex64;
+use std::cell::Cell;
+use touchstone_ckks::Parameters;
+use touchstone_ckks::ckks::noise::{self, NoiseModel};
+
+/// Failure probability of all bounds of one run together (`r[noise.bound]`): 2^-40.
+pub const FAILURE: f64 = 1.0 / (1u64 << 40) as f64;
+/// Errors that one run may draw, for the union bound; each operation draws `N` coefficients.
+pub const DRAWS: f64 = (1u64 << 20) as f64;
+
+/// The backend that predicts values and errors.
+#[derive(Debug)]
+pub struct Predicted {
+    parameters: Parameters,
+    noise: NoiseModel,
+    /// Bound on a complex slot's fresh error per standard deviation of its parts: `sqrt(2) D`.
+    reach: f64,
+    stage: Cell<&'static str>,
+}
+
+impl Predicted {
+    /// The backend for a parameter set.
+    #[must_use]
+    pub fn new(parameters: &Parameters) -> Self {
+        let noise = NoiseModel::new(parameters);
+        let reach = std::f64::consts::SQRT_2 * noise::bound_factor(FAILURE, DRAWS * parameters.n() as f64);
+        Self { parameters: parameters.clone(), noise, reach, stage: Cell::new("input") }
+    }
+
+    /// What encryption under the public key makes of `values` at `level`.
+    ///
+    /// # Errors
+    /// [`LlmError::Operand`] for a vector of wrong length.
+    pub fn encrypt(&self, values: Vec<Complex64>, level: usize) -> Result<SlotCt> {
+        self.check_length("encrypt", &values)?;
+        let mut ct = SlotCt::exact(values, level, self.parameters.canonical_scale(level));
+        self.add_fresh(&mut ct, Source::Encode, noise::encode());
+        self.add_fresh(&mut ct, Source::Fresh, self.noise.fresh_public());
+        Ok(ct)
+    }
+
+    /// `D_l^2`, the scale of products at a level.
+    fn product_scale(&self, level: usize) -> f64 {
+        let scale = self.parameters.canonical_scale(level);
+        scale * scale
+    }
+
+    /// Adds an independent error of a coefficient variance.
+    fn add_fresh(&self, ct: &mut SlotCt, source: Source, coefficient_variance: f64) {
+        let deviation = self.noise.slot_std(coefficient_variance, ct.scale);
+        ct.variance.iter_mut().for_each(|v| *v += deviation * deviation);
+        ct.bound[source as usize].iter_mut().for_each(|b| *b += self.reach * deviation);
+    }
+
+    fn check_length(&self, operation: &str, values: &[Complex64]) -> Result<()> {
+        if values.len() == self.slots() {
+            return Ok(());
+        }
+        let (expected, got) = (format!("{} slots", self.slots()), values.len().to_string());
+        Err(LlmError::Operand { operation: operation.to_owned(), expected, got })
+    }
+
+    /// `c * ct` towards scale `target` (`r[ckks.scalar.mul]`, `r[noise.scalar.mul]`).
+    fn times_const(&self, ct: &SlotCt, c: f64, target: f64) -> SlotCt {
+        let mut out = ct.times_exact(c);
+        let unit = ct.scale / target;
+        for (i, z) in ct.values.iter().enumerate() {
+            out.variance[i] += z.norm_sqr() * unit * unit / 12.0;
+            out.bound[Source::Encode as usize][i] += z.norm() * unit / 2.0;
+        }
+        out.scale = target;
+        out
+    }
+
+    /// Adds a constant to every slot; rounding is at most half a unit in one coefficient.
+    fn plus_const(&self, ct: &SlotCt, c: f64) -> SlotCt {
+        let mut out = ct.clone();
+        let unit = 1.0 / ct.scale;
+        out.values.iter_mut().for_each(|z| *z += c);
+        out.variance.iter_mut().for_each(|v| *v += unit * unit / 12.0);
+        out.bound[Source::Encode as usize].iter_mut().for_each(|b| *b += unit / 2.0);
+        out
+    }
+
+    fn dropped(ct: &SlotCt, level: usize) -> SlotCt {
+        SlotCt { level, ..ct.clone() }
+    }
+
+    fn switched(&self, mut ct: SlotCt) -> SlotCt {
+        let variance = self.noise.key_switch(ct.level);
+        self.add_fresh(&mut ct, Source::KeySwitch, variance);
+        ct
+    }
+
+    /// Rescale by the prime of the level; the labels of product and rescale are rounded (`r[noise.scale-label]`).
+    fn rescaled(&self, mut ct: SlotCt) -> SlotCt {
+        ct.scale /= self.parameters.chain()[ct.level] as f64;
+        ct.level -= 1;
+        self.add_fresh(&mut ct, Source::Rescale, self.noise.rounding());
+        let labels = noise::scale_label(2);
+        for (z, bound) in ct.values.iter().zip(&mut ct.bound[Source::Encode as usize]) {
+            *bound += z.norm() * labels;
+        }
+        ct
+    }
+
+    fn turned(&self, ct: &SlotCt, steps: i64) -> SlotCt {
+        let steps = steps.rem_euclid(self.slots() as i64) as usize;
+        if steps == 0 { ct.clone() } else { self.switched(ct.rotated(steps)) }
+    }
+
+    /// `sum_b diagonals(b) * babies[b]`, not rescaled.
+    fn inner_sum(&self, babies: &[SlotCt], giant: usize, diagonals: &Diagonals<'_>) -> Option<SlotCt> {
+        let first = babies.first()?;
+        let (scale, encode) = (first.scale, self.noise.slot_std(noise::encode(), first.scale));
+        let mut sum = SlotCt::exact(vec![Complex64::ZERO; self.slots()], first.level, scale * scale);
+        let mut empty = true;
+        for (b, baby) in babies.iter().enumerate() {
+            if let Some(weights) = diagonals(giant, b) {
+                sum.add_weighted(baby, &weights, encode, self.reach * encode);
+                empty = false;
+            }
+        }
+        (!empty).then_some(sum)
+    }
+}
+
+impl Backend for Predicted {
+    type Ct = SlotCt;
+
+    fn slots(&self) -> usize {
+        self.parameters.slots()
+    }
+
+    fn level(&self, ct: &SlotCt) -> usize {
+        ct.level
+    }
+
+    fn stage(&self, name: &'static str) {
+        self.stage.set(name);
+    }
+
+    fn add(&self, a: &SlotCt, b: &SlotCt) -> Result<SlotCt> {
+        require_equal_levels("add", a.level, b.level)?;
+        Ok(a.combined(b, 1.0))
+    }
+
+    fn sub(&self, a: &SlotCt, b: &SlotCt) -> Result<SlotCt> {
+        require_equal_levels("subtract", a.level, b.level)?;
+        Ok(a.combined(b, -1.0))
+    }
+
+    fn add_const(&self, a: &SlotCt, c: f64) -> Result<SlotCt> {
+        Ok(self.plus_const(a, c))
+    }
+
+    fn add_plain(&self, a: &SlotCt, values: &[Complex64]) -> Result<SlotCt> {
+        self.check_length("add a plaintext", values)?;
+        let mut out = a.clone();
+        out.values.iter_mut().zip(values).for_each(|(z, v)| *z += v);
+        self.add_fresh(&mut out, Source::Encode, noise::encode());
+        Ok(out)
+    }
+
+    fn mul_plain(&self, a: &SlotCt, values: &[Complex64]) -> Result<SlotCt> {
+        require_level("plaintext product", self.stage.get(), 1, a.level)?;
+        self.check_length("plaintext product", values)?;
+        let encode = self.noise.slot_std(noise::encode(), a.scale);
+        let mut out = SlotCt::exact(vec![Complex64::ZERO; self.slots()], a.level, a.scale * a.scale);
+        out.add_weighted(a, values, encode, self.reach * encode);
+        Ok(self.rescaled(out))
+    }
+
+    fn scale_to(&self, a: &SlotCt, c: f64, level: usize) -> Result<SlotCt> {
+        require_level("scaling to a lower level", self.stage.get(), level + 1, a.level)?;
+        let target = self.product_scale(level + 1);
+        Ok(self.rescaled(self.times_const(&Self::dropped(a, level + 1), c, target)))
+    }
+
+    fn sum_of_products(&self, pairs: &[(&SlotCt, &SlotCt)]) -> Result<SlotCt> {
+        let level = pairs.first().map_or(0, |pair| pair.0.level);
+        require_level("product", self.stage.get(), 1, level)?;
+        let mut sum: Option<SlotCt> = None;
+        for (a, b) in pairs {
+            require_equal_levels("product", level, a.level)?;
+            require_equal_levels("product", level, b.level)?;
+            let product = a.product(b);
+            sum = Some(sum.map_or(product.clone(), |sum| sum.combined(&product, 1.0)));
+        }
+        let none = || LlmError::Operand {
+            operation: "sum of products".to_owned(),
+            expected: "at least one product".to_owned(),
+            got: "none".to_owned(),
+        };
+        Ok(self.rescaled(self.switched(sum.ok_or_else(none)?)))
+    }
+
+    fn rotate(&self, a: &SlotCt, steps: i64) -> Result<SlotCt> {
+        Ok(self.turned(a, steps))
+    }
+
+    fn rotate_many(&self, a: &SlotCt, steps: &[i64]) -> Result<Vec<SlotCt>> {
+        Ok(steps.iter().map(|&step| self.turned(a, step)).collect())
+    }
+
+    fn conjugate(&self, a: &SlotCt) -> Result<SlotCt> {
+        Ok(self.switched(a.conjugated()))
+    }
+
+    fn linear(&self, babies: &[SlotCt], giants: &[i64], diagonals: &Diagonals<'_>) -> Result<SlotCt> {
+        let level = babies.first().map_or(0, |baby| baby.level);
+        require_level("linear map", self.stage.get(), 1, level)?;
+        for baby in babies {
+            require_equal_levels("linear map", level, baby.level)?;
+        }
+        let giant = |g: usize| self.inner_sum(babies, g, diagonals).map(|sum| self.turned(&sum, giants[g]));
+        let sum = (0..giants.len()).filter_map(giant).reduce(|a, b| a.combined(&b, 1.0));
+        let none = || LlmError::Operand {
+            operation: "linear map".to_owned(),
+            expected: "at least one diagonal".to_owned(),
+            got: "none".to_owned(),
+        };
+        Ok(self.rescaled(sum.ok_or_else(none)?))
+    }
+
+    fn chebyshev(&self, a: &SlotCt, coefficients: &[f64]) -> Result<SlotCt> {
+        require_level("polynomial", self.stage.get(), super::chebyshev_depth(coefficients), a.level)?;
+        polynomial::evaluate(self, a, coefficients)
+    }
+}

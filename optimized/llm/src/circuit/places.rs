@@ -1,0 +1,78 @@
+//! Where the entries of each tap lie in the packing.
+
+use crate::layout::Layout;
+use crate::tap::{Decode, Part, Place};
+
+/// `[token]`: the same real value in all rows.
+pub(super) fn tokens(layout: &Layout, tokens: usize, factor: f64, offset: f64) -> Decode {
+    debug_assert!(tokens <= layout.tokens);
+    let place = |tau| Some(Place { ciphertext: 0, slot: tau, part: Part::Re, factor, offset });
+    Decode { shape: vec![tokens], places: (0..tokens).map(place).collect() }
+}
+
+/// `[token][d]`: channels in replica 0.
+pub(super) fn channels(layout: &Layout, tokens: usize, factor: f64) -> Decode {
+    let width = 2 * layout.channels();
+    let mut rows = vec![(0, Part::Re); width];
+    for c in 0..layout.channels() {
+        let (a, b) = layout.real_channels(c);
+        let row = layout.row(c / layout.heads, 0, c % layout.heads);
+        rows[a] = (row, Part::Re);
+        rows[b] = (row, Part::Im);
+    }
+    let place = |tau: usize, (row, part)| {
+        Some(Place { ciphertext: 0, slot: row * layout.tokens + tau, part, factor, offset: 0.0 })
+    };
+    let places = (0..tokens).flat_map(|tau| rows.iter().map(move |&row| place(tau, row))).collect();
+    Decode { shape: vec![tokens, width], places }
+}
+
+/// `[head][token]`: the same real value for all channels of a head.
+pub(super) fn heads(layout: &Layout, tokens: usize, factor: f64, offset: f64) -> Decode {
+    let place = |head: usize, tau| {
+        Some(Place { ciphertext: 0, slot: layout.row(0, 0, head) * layout.tokens + tau, part: Part::Re, factor, offset })
+    };
+    let places = (0..layout.heads).flat_map(|head| (0..tokens).map(move |tau| place(head, tau))).collect();
+    Decode { shape: vec![layout.heads, tokens], places }
+}
+
+/// `[head][token][token]`: the key `delta` tokens back is in replica `delta mod R` of ciphertext `delta / R`.
+pub(super) fn pairs(layout: &Layout, tokens: usize, factor: impl Fn(usize) -> f64) -> Decode {
+    let mut places = Vec::with_capacity(layout.heads * tokens * tokens);
+    for head in 0..layout.heads {
+        for query in 0..tokens {
+            for key in 0..tokens {
+                places.push(query.checked_sub(key).map(|delta| Place {
+                    ciphertext: delta / layout.replicas,
+                    slot: layout.row(0, delta % layout.replicas, head) * layout.tokens + query,
+                    part: Part::Re,
+                    factor: factor(query),
+                    offset: 0.0,
+                }));
+            }
+        }
+    }
+    Decode { shape: vec![layout.heads, tokens, tokens], places }
+}
+
+/// `[token][f]`: unit `u` in row `u mod rows` of ciphertext `u / rows`.
+pub(super) fn units(layout: &Layout, tokens: usize, units: usize, factor: f64, offset: f64) -> Decode {
+    let rows = layout.rows();
+    let place = |tau: usize, unit: usize| {
+        let slot = unit % rows * layout.tokens + tau;
+        Some(Place { ciphertext: unit / rows, slot, part: Part::Re, factor, offset })
+    };
+    let places = (0..tokens).flat_map(|tau| (0..units).map(move |unit| place(tau, unit))).collect();
+    Decode { shape: vec![tokens, units], places }
+}
+
+/// `[vocabulary]`: logits `2 i` and `2 i + 1` in row `i mod rows` of ciphertext `i / rows`, at one token.
+pub(super) fn logits(layout: &Layout, vocabulary: usize, token: usize, factor: f64) -> Decode {
+    let rows = layout.rows();
+    let place = |v: usize| {
+        let slot = v / 2 % rows * layout.tokens + token;
+        let part = if v.is_multiple_of(2) { Part::Re } else { Part::Im };
+        Some(Place { ciphertext: v / 2 / rows, slot, part, factor, offset: 0.0 })
+    };
+    Decode { shape: vec![vocabulary], places: (0..vocabulary).map(place).collect() }
+}

@@ -1,0 +1,238 @@
+//! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
+
+use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::Serialize;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
+use tokenizers::Tokenizer;
+use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, PublicKey, SecretKey};
+use touchstone_llm::artifact::Model;
+use touchstone_llm::circuit::{Circuit, Requirements};
+use touchstone_llm::plain::{Functions, forward};
+use touchstone_llm::session::{compute_blind, encrypt, evaluation_keys, predict, read};
+
+const PROMPT: &str = "Once upon a time there was a poor";
+
+/// Arguments of `touchstone run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    common: Common,
+    /// Text to continue
+    #[arg(long, value_name = "TEXT", default_value = PROMPT)]
+    prompt: OsString,
+    /// Tokens to generate; each is a full pass over the prompt so far
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    max_new_tokens: u16,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long)]
+    json: bool,
+    /// Write the decrypted logits of the last pass as a JSON array
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
+    /// Print time by part of the circuit and by operation, on standard error
+    #[arg(long)]
+    profile: bool,
+    /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    insecure_seed: Option<u128>,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    prompt_tokens: Vec<u32>,
+    new_tokens: Vec<u32>,
+    text: String,
+    fidelity: Fidelity,
+    seconds: f64,
+    phases: Phases,
+    peak_bytes: Option<u64>,
+    parameters: String,
+}
+
+/// Decrypted logits against the polynomial model in binary64, over all passes.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Fidelity {
+    max_abs_error: f64,
+    /// Largest worst-case prediction.
+    bound: f64,
+    /// Largest predicted standard deviation.
+    estimate: f64,
+    mse: f64,
+    token_unchanged: bool,
+}
+
+/// Seconds by phase.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Phases {
+    predict: f64,
+    keygen: f64,
+    encrypt: f64,
+    compute: f64,
+    decrypt: f64,
+}
+
+impl Run {
+    /// Runs the command.
+    pub fn execute(self) -> Result<()> {
+        let start = Instant::now();
+        let model = self.common.load()?;
+        let tokenizer = self.common.tokenizer()?;
+        let prompt = tokenise(&tokenizer, &model, &self.prompt)?;
+        let limit = model.config.max_position_embeddings + 1 - prompt.len();
+        anyhow::ensure!(
+            usize::from(self.max_new_tokens) <= limit,
+            "--max-new-tokens: expected at most {limit} after a prompt of {} tokens, got {}",
+            prompt.len(),
+            self.max_new_tokens
+        );
+        let steps = Steps::new();
+        let mut client = Client::new(&self, &model, &steps)?;
+        let (mut tokens, mut passes) = (prompt.clone(), Vec::new());
+        for pass in 0..self.max_new_tokens {
+            let (logits, fidelity) = client.pass(&self, pass, &tokens)?;
+            tokens.push(argmax(&logits));
+            passes.push(fidelity);
+            if let Some(path) = &self.logits {
+                let text = serde_json::to_string(&logits)?;
+                std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
+            }
+        }
+        steps.finish();
+        let new_tokens = tokens[prompt.len()..].to_vec();
+        let outcome = Outcome {
+            text: decode(&tokenizer, &new_tokens)?,
+            prompt_tokens: prompt,
+            new_tokens,
+            fidelity: merge(&passes),
+            seconds: start.elapsed().as_secs_f64(),
+            phases: client.phases,
+            peak_bytes: peak_bytes(),
+            parameters: describe(&client.parameters),
+        };
+        if self.json {
+            println!("{}", serde_json::to_string(&outcome)?);
+        } else {
+            self.print(&outcome);
+        }
+        Ok(())
+    }
+
+    fn print(&self, outcome: &Outcome) {
+        let Fidelity { max_abs_error, bound, estimate, mse, token_unchanged } = outcome.fidelity;
+        let phases = outcome.phases;
+        println!("prompt      {:?} ({} tokens)", self.prompt, outcome.prompt_tokens.len());
+        println!("next        {:?} (tokens {:?})", outcome.text, outcome.new_tokens);
+        println!(
+            "fidelity    logits within {max_abs_error:.2e} of the model in the clear (bound {bound:.2e}, \
+             estimate {estimate:.2e}, mean square {mse:.2e}); token {}",
+            if token_unchanged { "unchanged" } else { "CHANGED" }
+        );
+        println!(
+            "time        {:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
+            outcome.seconds, phases.keygen, phases.encrypt, phases.compute, phases.decrypt, phases.predict
+        );
+        if let Some(peak) = outcome.peak_bytes {
+            println!("memory      {:.2} GiB at most", peak as f64 / f64::from(1 << 30));
+        }
+        println!("parameters  {}", outcome.parameters);
+    }
+}
+
+fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String> {
+    tokenizer.decode(tokens, false).map_err(|error| anyhow::anyhow!("tokenizer.json: {error}"))
+}
+
+fn merge(passes: &[Fidelity]) -> Fidelity {
+    let largest = |value: fn(&Fidelity) -> f64| passes.iter().map(value).fold(0.0, f64::max);
+    Fidelity {
+        max_abs_error: largest(|pass| pass.max_abs_error),
+        bound: largest(|pass| pass.bound),
+        estimate: largest(|pass| pass.estimate),
+        mse: passes.iter().map(|pass| pass.mse).sum::<f64>() / passes.len() as f64,
+        token_unchanged: passes.iter().all(|pass| pass.token_unchanged),
+    }
+}
+
+/// Keys, and the server's evaluator with the evaluation keys.
+struct Client<'a> {
+    model: &'a Model,
+    steps: &'a Steps,
+    parameters: Parameters,
+    context: Context,
+    requirements: Requirements,
+    secret: SecretKey,
+    public: PublicKey,
+    evaluator: Evaluator,
+    phases: Phases,
+}
+
+impl<'a> Client<'a> {
+    fn new(run: &Run, model: &'a Model, steps: &'a Steps) -> Result<Self> {
+        let parameters = run.common.parameters()?;
+        let circuit = Circuit::new(model, parameters.slots(), model.config.max_position_embeddings)?;
+        let requirements = circuit.requirements(parameters.max_level())?;
+        let start = Instant::now();
+        steps.enter("generating keys");
+        let context = Context::new(parameters.clone())?;
+        let generator = KeyGenerator::new(&context, seed(run.insecure_seed)?);
+        let secret = generator.secret_key();
+        let public = generator.public_key(&secret)?;
+        let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
+        let evaluator = Evaluator::new(&context, &keys);
+        let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
+        Ok(Self { model, steps, parameters, context, requirements, secret, public, evaluator, phases })
+    }
+
+    /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
+    fn pass(&mut self, run: &Run, pass: u16, tokens: &[u32]) -> Result<(Vec<f64>, Fidelity)> {
+        let circuit = Circuit::new(self.model, self.parameters.slots(), tokens.len())?;
+        let start = Instant::now();
+        self.steps.enter("predicting noise");
+        let predictions = predict(&self.parameters, &circuit, tokens)?;
+        let plain = forward(self.model, &circuit.padded(tokens), tokens.len() - 1, Functions::Polynomial)?;
+        for escape in &plain.escapes {
+            let [a, b] = escape.interval;
+            eprintln!("warning: {}: input {} is outside the certified interval [{a}, {b}]", escape.site, escape.value);
+        }
+        self.phases.predict += lap(start);
+
+        let start = Instant::now();
+        self.steps.enter("encrypting");
+        // Keys and every encryption draw from streams of their own, so the one seed may serve all.
+        let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1 + u128::from(pass))))?;
+        let input = encrypt(&self.context, &self.public, &circuit.input(tokens)?, self.requirements.input_level, &fresh)?;
+        self.phases.encrypt += lap(start);
+
+        let start = Instant::now();
+        let (result, profile) = compute_blind(&circuit, &self.evaluator, &input, &|step| self.steps.enter(step))?;
+        self.phases.compute += lap(start);
+        if run.profile {
+            eprint!("{profile}");
+        }
+
+        let start = Instant::now();
+        let parts: Vec<_> = result.iter().collect();
+        let logits = read(&self.context, &self.secret, &parts, &circuit.logits())?;
+        self.phases.decrypt += lap(start);
+        let prediction = predictions.tap("logits").context("the circuit has no logits")?;
+        let errors: Vec<f64> = logits.iter().zip(plain.logits()).map(|(a, b)| (a - b).abs()).collect();
+        let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+        let fidelity = Fidelity {
+            max_abs_error: largest(&errors),
+            bound: largest(&prediction.bound),
+            estimate: largest(&prediction.deviation),
+            mse: errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64,
+            token_unchanged: argmax(&logits) == argmax(plain.logits()),
+        };
+        Ok((logits, fidelity))
+    }
+}
+
+fn lap(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}

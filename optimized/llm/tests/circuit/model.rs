@@ -1,0 +1,144 @@
+//! A small model with weights from a fixed generator, calibrated on the tokens of the tests, and small parameters.
+
+use touchstone_ckks::{ParameterLiteral, Parameters, Security};
+use touchstone_llm::artifact::{Layer, Linear, Matrix, Model, Norm};
+use touchstone_llm::plain::{Functions, exact, forward};
+use touchstone_spec::artifact::{
+    ErrorKind, Function, ModelConfig, POLYNOMIALS_FORMAT, Polynomials, PowerSoftmax, Refinement, Site, site_names,
+};
+use touchstone_spec::hexfloat::HexFloat;
+
+/// Seed of every generator in these tests.
+pub const SEED: u64 = 0x51;
+/// The prompt of the tests: shorter than the context, so that it is repeated.
+pub const TOKENS: [u32; 7] = [3, 17, 9, 30, 1, 22, 8];
+
+/// 36 levels without security at a ring degree of `2^log_n`, at most `2^9`.
+pub fn toy_parameters(log_n: u32) -> Parameters {
+    let text = include_str!("toy-deep.json");
+    let mut literal = ParameterLiteral::from_json("toy-deep", text).unwrap();
+    literal.log_n = log_n;
+    Parameters::from_literal(&literal, Security::AllowInsecure).unwrap()
+}
+
+/// Numbers in `[-1, 1)` by a linear congruential generator.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    fn vector(&mut self, length: usize, middle: f64, spread: f64) -> Vec<f64> {
+        (0..length).map(|_| middle + spread * self.next()).collect()
+    }
+
+    fn matrix(&mut self, rows: usize, cols: usize, spread: f64) -> Matrix {
+        Matrix { rows, cols, data: self.vector(rows * cols, 0.0, spread) }
+    }
+
+    fn linear(&mut self, rows: usize, cols: usize, spread: f64) -> Linear {
+        Linear { weight: self.matrix(rows, cols, spread), bias: self.vector(rows, 0.0, 0.2) }
+    }
+
+    fn norm(&mut self, width: usize) -> Norm {
+        Norm { gain: self.vector(width, 1.0, 0.3), shift: self.vector(width, 0.0, 0.2) }
+    }
+}
+
+/// d = 16, two heads, 32 hidden units, 32 tokens, context 8, one layer.
+pub fn small_model(parallel: bool) -> Model {
+    let config = ModelConfig {
+        model_type: "gpt_neox".to_owned(),
+        hidden_size: 16,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        intermediate_size: 32,
+        vocab_size: 32,
+        max_position_embeddings: 8,
+        rotary_pct: 0.5,
+        rotary_emb_base: 100.0,
+        use_parallel_residual: parallel,
+        layer_norm_eps: 1e-5,
+        hidden_act: "gelu".to_owned(),
+        tie_word_embeddings: false,
+        power_softmax: PowerSoftmax {
+            p: 4,
+            eps: 0.05,
+            eps_on: "mean".to_owned(),
+            score_scale: 1.5,
+            layer_score_scales: Vec::new(),
+        },
+    };
+    config.check().unwrap();
+    let mut draws = Draws(SEED);
+    let layer = Layer {
+        attention_norm: draws.norm(16),
+        mlp_norm: draws.norm(16),
+        qkv: draws.linear(48, 16, 0.6),
+        dense: draws.linear(16, 16, 0.4),
+        up: draws.linear(32, 16, 0.4),
+        down: draws.linear(16, 32, 0.3),
+    };
+    let sites = site_names(&config).into_iter().map(|name| site(&config, name, [-2.0, -1.0])).collect();
+    let format = POLYNOMIALS_FORMAT.to_owned();
+    let polynomials = Polynomials { format, calibration: "the tests' own prompt".to_owned(), sites };
+    let embedding = draws.matrix(32, 16, 1.0);
+    let head = draws.matrix(32, 16, 0.7);
+    let final_norm = draws.norm(16);
+    let mut model = Model { config, polynomials, embedding, layers: vec![layer], final_norm, head };
+    calibrate(&mut model);
+    model
+}
+
+/// Finds the largest, then the smallest input of each site from what escapes an interval below, then above all inputs.
+fn calibrate(model: &mut Model) {
+    let tokens: Vec<u32> = TOKENS.iter().copied().cycle().take(8).collect();
+    let observed = |model: &Model| -> Vec<f64> {
+        let pass = forward(model, &tokens, 0, Functions::Exact).unwrap();
+        let value = |site: &Site| pass.escapes.iter().find(|escape| escape.site == site.site).unwrap().value;
+        model.polynomials.sites.iter().map(value).collect()
+    };
+    let below = [HexFloat(-1e9), HexFloat(-1e8)];
+    let above = [HexFloat(1e8), HexFloat(1e9)];
+    model.polynomials.sites.iter_mut().for_each(|site| site.interval = below);
+    let largest = observed(model);
+    model.polynomials.sites.iter_mut().for_each(|site| site.interval = above);
+    let smallest = observed(model);
+    for (i, name) in site_names(&model.config).into_iter().enumerate() {
+        let interval = match name.rsplit('.').next() {
+            Some("gelu") => [smallest[i] * 1.2, largest[i] * 1.2],
+            Some("reciprocal") => [0.0, largest[i] * 1.2],
+            _ => [smallest[i] * 0.8, largest[i] * 1.2],
+        };
+        model.polynomials.sites[i] = site(&model.config, name, interval);
+    }
+}
+
+/// A Chebyshev interpolant of the site's function.
+fn site(config: &ModelConfig, name: String, interval: [f64; 2]) -> Site {
+    let shift = HexFloat(config.layer_norm_eps);
+    let (function, degree) = match name.rsplit('.').next() {
+        Some("gelu") => (Function::Gelu, 15usize),
+        Some("reciprocal") => (Function::Reciprocal { shift: HexFloat(config.power_softmax.eps) }, 31),
+        _ => (Function::InverseSqrt { shift }, 15),
+    };
+    let [a, b] = interval;
+    let angle = |j: usize| (j as f64 + 0.5) * std::f64::consts::PI / (degree + 1) as f64;
+    let value = |j: usize| exact(&function, (a + b) / 2.0 + (b - a) / 2.0 * angle(j).cos());
+    let coefficient = |k: usize| {
+        let sum: f64 = (0..=degree).map(|j| value(j) * (k as f64 * angle(j)).cos()).sum();
+        HexFloat(sum * if k == 0 { 1.0 } else { 2.0 } / (degree + 1) as f64)
+    };
+    Site {
+        site: name,
+        observed: interval.map(HexFloat),
+        interval: interval.map(HexFloat),
+        coefficients: (0..=degree).map(coefficient).collect(),
+        refinement: Refinement::None,
+        sup_error: HexFloat(0.0),
+        error_kind: ErrorKind::Absolute,
+        function,
+    }
+}
