@@ -105,6 +105,20 @@ impl BaseConverter {
         kernels.combine(&self.to[target], &rows[..m], coefficients, dst);
     }
 
+    /// [`BaseConverter::convert`] of the `dst.len()` entries from `start` on, for callers that go through several targets
+    /// while a part of `y` is in cache.
+    ///
+    /// # Panics
+    /// If `target` is out of range, `y` is not made of `m` equal rows, or a row ends before `start + dst.len()`.
+    pub fn convert_part(&self, kernels: Kernels, y: &[f64], start: usize, target: usize, dst: &mut [u64]) {
+        let mut rows = [&[][..]; MAX_BASIS + 2];
+        let m = self.split_rows(y, y.len() / self.from.len(), &mut rows);
+        for row in &mut rows[..m] {
+            *row = &row[start..start + dst.len()];
+        }
+        kernels.combine(&self.to[target], &rows[..m], &self.coefficients[target][..m], dst);
+    }
+
     /// The correction of the exact conversion, shared by all targets: `v` is the nearest integer
     /// (ties to even) to `y_0 r_0 + y_1 r_1 + ..`, `r_j = fl(1/b_j)`, every product and every sum
     /// rounded to binary64, summed in order of `j`.

@@ -4,6 +4,14 @@ use super::context::Context;
 use super::keys::SwitchKey;
 use crate::ring::{Buffer, Form, Limb, Poly};
 use rayon::prelude::*;
+use std::ops::Range;
+
+/// Limbs lifted together, so that the rows of a digit come from memory once per group and not once per limb.
+const GROUP: usize = 4;
+
+/// Coefficients of a digit's rows that are lifted to a whole group at once: up to 16 rows of this length stay in the
+/// second-level cache.
+const CACHED_PART: usize = 4096;
 
 /// Stage one of the lifts of all digits: per digit the rows `y_j` of `r[ckks.bconv]`.
 struct Digits<'a> {
@@ -30,30 +38,39 @@ impl<'a> Digits<'a> {
         Self { poly, blocks: (0..digits).into_par_iter().map(block).collect() }
     }
 
-    /// The lifts of all digits modulo the prime of one limb of `R_{Q_l P}`, in evaluation form. `None` stands for the
-    /// polynomial's own limb: the lift of the digit that holds it.
-    fn lift(&self, context: &Context, limb: usize) -> Vec<Option<Limb>> {
+    /// The lifts of all digits modulo the primes of some limbs of `R_{Q_l P}`, in evaluation form: per limb one entry per
+    /// digit. `None` stands for the polynomial's own limb, which is the lift of the digit that holds it.
+    fn lift(&self, context: &Context, limbs: Range<usize>) -> Vec<Vec<Option<Limb>>> {
         let (level, n) = (self.poly.level(), context.parameters().n());
-        let (ring, prime) = (context.ring(), context.ring().prime_index(level, limb));
-        let own = if limb <= level { limb / context.parameters().digit_size() } else { usize::MAX };
-        let lift = |(digit, block): (usize, &Buffer<f64>)| {
-            if digit == own {
-                return None;
-            }
+        let (ring, alpha) = (context.ring(), context.parameters().digit_size());
+        let is_own = |limb: usize, digit: usize| limb <= level && limb / alpha == digit;
+        let scratch = |limb, digit| (!is_own(limb, digit)).then(|| context.scratch_limb());
+        let entries = |limb| (0..self.blocks.len()).map(|digit| scratch(limb, digit)).collect();
+        let mut lifts: Vec<Vec<Option<Limb>>> = limbs.clone().map(entries).collect();
+        let part = CACHED_PART.min(n);
+        for (digit, block) in self.blocks.iter().enumerate() {
             let converter = context.lift(digit, level);
-            let mut lifted = context.scratch_limb();
-            converter.convert(ring.kernels(), &block[..converter.from().len() * n], prime, &mut lifted);
-            ring.kernels().ntt(ring.table(prime), &mut lifted);
-            Some(lifted)
-        };
-        self.blocks.iter().enumerate().map(lift).collect()
+            let y = &block[..converter.from().len() * n];
+            for start in (0..n).step_by(part) {
+                for (limb, lifts) in limbs.clone().zip(&mut lifts) {
+                    let Some(lift) = &mut lifts[digit] else { continue };
+                    let prime = ring.prime_index(level, limb);
+                    converter.convert_part(ring.kernels(), y, start, prime, &mut lift[start..start + part]);
+                }
+            }
+        }
+        for (limb, lifts) in limbs.zip(&mut lifts) {
+            let table = ring.table(ring.prime_index(level, limb));
+            lifts.iter_mut().flatten().for_each(|lift| ring.kernels().ntt(table, lift));
+        }
+        lifts
     }
 }
 
 /// The lifts of all digits of a polynomial, kept for several key products (hoisting).
 pub(crate) struct Lifted<'a> {
     poly: &'a Poly,
-    /// Per limb of `R_{Q_l P}` what [`Digits::lift`] gives.
+    /// What [`Digits::lift`] gives for all limbs of `R_{Q_l P}`.
     limbs: Vec<Vec<Option<Limb>>>,
 }
 
@@ -62,13 +79,15 @@ impl<'a> Lifted<'a> {
     pub(crate) fn new(context: &Context, poly: &'a Poly) -> Self {
         let digits = Digits::new(context, poly);
         let count = poly.level() + 1 + context.ring().special_len();
-        Self { poly, limbs: (0..count).into_par_iter().map(|limb| digits.lift(context, limb)).collect() }
+        let groups = (0..count).into_par_iter().step_by(GROUP);
+        let lift = |start: usize| digits.lift(context, start..(start + GROUP).min(count));
+        Self { poly, limbs: groups.flat_map_iter(lift).collect() }
     }
 
     /// The key product `(sum_i d_i b_i, sum_i d_i a_i)` over `R_{Q_l P}`.
     pub(crate) fn product(&self, context: &Context, key: &SwitchKey) -> (Poly, Poly) {
-        product(context, self.poly, key, |limb, out0, out1| {
-            dot_limb(context, self.poly, key, limb, &self.limbs[limb], out0, out1);
+        product(context, self.poly, key, |group, out0, out1| {
+            dot_limbs(context, self.poly, key, group.start, &self.limbs[group], out0, out1);
         })
     }
 }
@@ -76,41 +95,44 @@ impl<'a> Lifted<'a> {
 /// The key product of a polynomial that is used once: no lift outlives the limb it belongs to.
 pub(crate) fn key_product(context: &Context, poly: &Poly, key: &SwitchKey) -> (Poly, Poly) {
     let digits = Digits::new(context, poly);
-    product(context, poly, key, |limb, out0, out1| {
-        let lifts = digits.lift(context, limb);
-        dot_limb(context, poly, key, limb, &lifts, out0, out1);
+    product(context, poly, key, |group, out0, out1| {
+        let lifts = digits.lift(context, group.clone());
+        dot_limbs(context, poly, key, group.start, &lifts, out0, out1);
     })
 }
 
+/// A key product, group of limbs by group of limbs.
 fn product(
     context: &Context,
     poly: &Poly,
     key: &SwitchKey,
-    of_limb: impl Fn(usize, &mut [u64], &mut [u64]) + Sync,
+    of_group: impl Fn(Range<usize>, &mut [Limb], &mut [Limb]) + Sync,
 ) -> (Poly, Poly) {
     debug_assert!(key.level() >= poly.level(), "the caller looked the key up for this level");
     let mut u0 = context.ring().scratch(poly.level(), true, Form::Eval);
     let mut u1 = context.ring().scratch(poly.level(), true, Form::Eval);
-    let pairs = u0.limbs_mut().par_iter_mut().zip(u1.limbs_mut());
-    pairs.enumerate().for_each(|(limb, (out0, out1))| of_limb(limb, out0, out1));
+    let groups = u0.limbs_mut().par_chunks_mut(GROUP).zip(u1.limbs_mut().par_chunks_mut(GROUP));
+    groups.enumerate().for_each(|(i, (out0, out1))| of_group(i * GROUP..i * GROUP + out0.len(), out0, out1));
     (u0, u1)
 }
 
-/// One limb of a key product.
-fn dot_limb(
+/// The limbs of a key product from limb `start` on, one per entry of `lifts`.
+fn dot_limbs(
     context: &Context,
     poly: &Poly,
     key: &SwitchKey,
-    limb: usize,
-    lifts: &[Option<Limb>],
-    out0: &mut [u64],
-    out1: &mut [u64],
+    start: usize,
+    lifts: &[Vec<Option<Limb>>],
+    out0: &mut [Limb],
+    out1: &mut [Limb],
 ) {
-    let level = poly.level();
-    let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| poly.limb(limb))).collect();
-    let (b, a): (Vec<&[u64]>, Vec<&[u64]>) = (0..lifts.len()).map(|digit| key.limbs(digit, level, limb)).unzip();
-    let ring = context.ring();
-    ring.kernels().dot2(ring.modulus(ring.prime_index(level, limb)), out0, out1, &lifts, &b, &a);
+    let (ring, level) = (context.ring(), poly.level());
+    for (i, (lifts, (out0, out1))) in lifts.iter().zip(out0.iter_mut().zip(out1)).enumerate() {
+        let limb = start + i;
+        let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| poly.limb(limb))).collect();
+        let (b, a): (Vec<&[u64]>, Vec<&[u64]>) = (0..lifts.len()).map(|digit| key.limbs(digit, level, limb)).unzip();
+        ring.kernels().dot2(ring.modulus(ring.prime_index(level, limb)), out0, out1, &lifts, &b, &a);
+    }
 }
 
 /// What ModDown subtracts, shared by all chain primes: the rows `y_j` of the special limbs and the correction `v`.
