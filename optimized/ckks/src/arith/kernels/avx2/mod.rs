@@ -4,6 +4,7 @@
 //! remainder from two more. The ranges in which this is exact are derived in `lanes` (single operations), `plan`
 //! (transforms) and `sums` (inner products); all of them rest on `p < 2^50`, which [`Modulus`] enforces.
 
+mod grid;
 mod lanes;
 mod ntt;
 mod plan;

@@ -10,7 +10,8 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Factor, Field, LANES, to_f64, to_u64, transpose};
+use super::grid::Grid;
+use super::lanes::{Factor, Field, LANES, to_u64, transpose};
 use super::plan::inverse;
 use super::roots::{FmaRoots, Roots, TAIL, TailRoots};
 use crate::arith::{Modulus, NttTable};
@@ -23,44 +24,6 @@ const TILE_ROWS: usize = 128;
 /// Storage for one head tile.
 #[repr(C, align(64))]
 struct Tile([f64; TILE_ROWS * TILE_COLUMNS]);
-
-/// A matrix of doubles in memory: `rows` rows, `stride` apart, of `columns` elements (a multiple of 4). All
-/// accesses of a pass go through [`Grid::load`] and [`Grid::store`] at rows below `rows` and columns below `columns`.
-#[derive(Clone, Copy)]
-struct Grid {
-    start: *mut f64,
-    rows: usize,
-    stride: usize,
-    columns: usize,
-}
-
-impl Grid {
-    /// # Safety
-    /// Row `row`, columns `column..column + 4` lie inside live memory the caller may access.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn load<const FROM_U64: bool>(self, row: usize, column: usize) -> __m256d {
-        debug_assert!(row < self.rows && column + LANES <= self.columns);
-        // SAFETY: by the caller's contract; unaligned loads have no alignment requirement.
-        let x = unsafe { _mm256_loadu_pd(self.start.add(row * self.stride + column)) };
-        if FROM_U64 { to_f64(_mm256_castpd_si256(x)) } else { x }
-    }
-
-    /// # Safety
-    /// As [`Grid::load`], for writing.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn store(self, row: usize, column: usize, x: __m256d) {
-        debug_assert!(row < self.rows && column + LANES <= self.columns);
-        // SAFETY: by the caller's contract; unaligned stores have no alignment requirement.
-        unsafe { _mm256_storeu_pd(self.start.add(row * self.stride + column), x) }
-    }
-
-    /// The contiguous block of `len` elements at `start` as a matrix of `rows` rows.
-    fn block(start: *mut f64, len: usize, rows: usize) -> Self {
-        Self { start, rows, stride: len / rows, columns: len / rows }
-    }
-}
 
 /// What the last inverse pass leaves behind.
 #[derive(Clone, Copy, PartialEq)]
