@@ -156,7 +156,7 @@ impl<S: Scalar> Pass<'_, S> {
             .collect();
         self.rows(&name("heads"), &mixed);
         let output = context.affine(&layer.output, &mixed);
-        self.rows(&name("output"), &output);
+        self.centred_rows(&name("output"), &output);
         Ok(output)
     }
 
@@ -174,7 +174,7 @@ impl<S: Scalar> Pass<'_, S> {
             .collect::<Result<Rows<S>, _>>()?;
         self.rows(&name("activation"), &activation);
         let output = context.affine(&layer.down, &activation);
-        self.rows(&name("output"), &output);
+        self.centred_rows(&name("output"), &output);
         Ok(output)
     }
 
@@ -182,6 +182,13 @@ impl<S: Scalar> Pass<'_, S> {
     fn rows(&mut self, name: &str, rows: &Rows<S>) {
         let width = rows.first().map_or(0, Vec::len);
         self.observer.tap(name, &[rows.len(), width], &rows.concat());
+    }
+
+    /// Reports rows without their mean over channels (`r[model.centred]`).
+    fn centred_rows(&mut self, name: &str, rows: &Rows<S>) {
+        let precision = self.context.precision;
+        let centred: Rows<S> = rows.par_iter().map(|row| centre(row, precision)).collect();
+        self.rows(name, &centred);
     }
 
     /// Reports live rows as `[head][token][token]`, zero above the diagonal.

@@ -1,0 +1,125 @@
+//! The optimised side of one prompt: predictions, and encrypted runs.
+
+use super::side;
+use crate::ConformError;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, SecretKey, Security, Seed};
+use touchstone_llm::LlmError;
+use touchstone_llm::circuit::Circuit;
+use touchstone_llm::session::{self, DecryptedTaps};
+use touchstone_llm::tap::Tensor;
+
+pub use touchstone_llm::backend::slots::Predictions;
+
+/// A model as the optimised side reads it.
+pub struct Model(touchstone_llm::artifact::Model);
+
+impl Model {
+    /// Reads a model directory.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`] with the reader's message.
+    pub fn load(directory: &Path) -> Result<Self, ConformError> {
+        touchstone_llm::artifact::Model::load(directory).map(Self).map_err(|e| side("optimized", "model", e))
+    }
+
+    /// Predicted values and errors at every tap (rung R3p).
+    ///
+    /// # Errors
+    /// [`ConformError::Side`].
+    pub fn predict(&self, preset: &str, tokens: &[u32]) -> Result<Predictions, ConformError> {
+        let run = || {
+            let parameters = Parameters::preset(preset, Security::Enforce)?;
+            let circuit = Circuit::new(&self.0, parameters.slots(), tokens.len())?;
+            session::predict(&parameters, &circuit, tokens)
+        };
+        run().map_err(|e: LlmError| side("optimized", "prediction", e))
+    }
+}
+
+/// A client and a server in one process, with keys.
+pub struct Encrypted {
+    context: Context,
+    secret: SecretKey,
+    public: touchstone_ckks::PublicKey,
+    evaluator: Evaluator,
+    input_level: usize,
+    key_seconds: f64,
+}
+
+impl Encrypted {
+    /// Generates the keys that the model's circuit needs.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`].
+    pub fn new(model: &Model, preset: &str, seed: u128) -> Result<Self, ConformError> {
+        let start = Instant::now();
+        let make = || {
+            let context = Context::new(Parameters::preset(preset, Security::Enforce)?)?;
+            let parameters = context.parameters();
+            let requirements = Circuit::new(&model.0, parameters.slots(), 1)?.requirements(parameters.max_level())?;
+            let generator = KeyGenerator::new(&context, Seed::insecure(seed));
+            let secret = generator.secret_key();
+            let public = generator.public_key(&secret)?;
+            let keys = session::evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
+            let evaluator = Evaluator::new(&context, &keys);
+            let input_level = requirements.input_level;
+            let key_seconds = start.elapsed().as_secs_f64();
+            Ok(Self { secret, public, evaluator, input_level, key_seconds, context })
+        };
+        make().map_err(|e: LlmError| side("optimized", "keys", e))
+    }
+
+    /// Decrypted values at every tap.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`].
+    pub fn taps(&self, model: &Model, tokens: &[u32]) -> Result<Vec<Tensor>, ConformError> {
+        let run = || {
+            let circuit = Circuit::new(&model.0, self.context.parameters().slots(), tokens.len())?;
+            let input = self.encrypt(&circuit, tokens)?;
+            let mut taps = DecryptedTaps::new(&self.context, &self.secret);
+            session::compute(&circuit, &self.evaluator, &input, &mut taps, &|_| ())?;
+            Ok(taps.taps)
+        };
+        run().map_err(|e: LlmError| side("optimized", "encrypted run", e))
+    }
+
+    /// Decrypted logits of the last position.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`].
+    pub fn logits(&self, model: &Model, tokens: &[u32]) -> Result<Vec<f64>, ConformError> {
+        let run = || {
+            let circuit = Circuit::new(&model.0, self.context.parameters().slots(), tokens.len())?;
+            let input = self.encrypt(&circuit, tokens)?;
+            let (logits, _) = session::compute_blind(&circuit, &self.evaluator, &input, &|_| ())?;
+            let logits: Vec<_> = logits.iter().collect();
+            session::read(&self.context, &self.secret, &logits, &circuit.logits())
+        };
+        run().map_err(|e: LlmError| side("optimized", "encrypted run", e))
+    }
+
+    fn encrypt(&self, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<touchstone_ckks::Ciphertext, LlmError> {
+        let slots = circuit.input(tokens)?;
+        session::encrypt(&self.context, &self.public, &slots, self.input_level, &Seed::from_os()?)
+    }
+
+    /// What a reader of a record wants to know about the run.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let parameters = self.context.parameters();
+        let log_qp = parameters.log_qp();
+        let security = if parameters.is_secure() { "128-bit classical" } else { "insecure" };
+        [
+            ("parameters", format!("log N {}, log QP {log_qp:.1}, {security}", parameters.log_n())),
+            ("kernel", format!("{:?}", self.context.kernel())),
+            ("input level", self.input_level.to_string()),
+            ("key generation", format!("{:.1} s", self.key_seconds)),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! The reference's rungs of one prompt.
+
+use super::side;
+use crate::ConformError;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokenizers::Tokenizer;
+use touchstone_reference::error::ReferenceError;
+use touchstone_reference::interval::Interval;
+use touchstone_reference::model::{self, cyclic, forward};
+use touchstone_reference::rungs::{Exact, Replaced, Rung, Widened};
+
+/// Bits of the interval arithmetic: radii stay far below every bound.
+const PRECISION: u32 = 128;
+
+/// Model, replacements and tokenizer as the reference reads them.
+pub struct Reference {
+    model: model::Model,
+    replaced: Replaced,
+    tokenizer: Tokenizer,
+}
+
+/// A value that the reference certifies.
+#[derive(Clone, Copy, Debug)]
+pub struct Certified {
+    /// Midpoint.
+    pub mid: f64,
+    /// Radius, the rounding of the midpoint to binary64 included.
+    pub rad: f64,
+}
+
+/// Values of one rung by tap.
+pub type Taps = BTreeMap<String, Vec<Certified>>;
+
+/// R0, R1 and the enclosure of both.
+pub struct Ladder {
+    /// The exact model.
+    pub r0: Taps,
+    /// The polynomial model.
+    pub r1: Taps,
+    /// R0 widened by the certified errors: encloses R0 and R1 (`r[rung.r0-widened]`).
+    pub widened: Taps,
+    /// Names of the taps in the order of the graph.
+    pub names: Vec<String>,
+}
+
+/// What the reference says about a prompt.
+pub enum Rungs {
+    /// All inputs inside their intervals.
+    Inside(Ladder),
+    /// An input outside its interval, in words.
+    Escaped(String),
+}
+
+impl Reference {
+    /// Reads a model directory.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`] with the reference's message.
+    pub fn load(directory: &Path) -> Result<Self, ConformError> {
+        let read = || {
+            let model = model::load(directory)?;
+            let polynomials = model::load_polynomials(directory, &model.config)?;
+            let replaced = Replaced::new(&model.config, &polynomials)?;
+            Ok::<_, ReferenceError>(Self { model, replaced, tokenizer: model::load_tokenizer(directory)? })
+        };
+        read().map_err(|e| side("reference", "model", e))
+    }
+
+    /// Tokens of a prompt, at most the context.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`] for a text that the tokenizer refuses, an empty one or one beyond the context.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, ConformError> {
+        let tokens = model::encode(&self.tokenizer, text).map_err(|e| side("reference", "prompt", e))?;
+        let limit = self.context();
+        if tokens.is_empty() || tokens.len() > limit {
+            let message = format!("expected 1..={limit} tokens, got {}", tokens.len());
+            return Err(side("reference", "prompt", message));
+        }
+        Ok(tokens)
+    }
+
+    /// Longest prompt in tokens.
+    pub fn context(&self) -> usize {
+        self.model.config.max_position_embeddings
+    }
+
+    /// All rungs for `tokens`; positions after the last token are guarded too, as the encrypted run computes them.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`] for anything but an escape.
+    pub fn rungs(&self, tokens: &[u32]) -> Result<Rungs, ConformError> {
+        let padded = cyclic(tokens, self.context());
+        let guard = forward::<f64>(&self.model, &padded, tokens.len() - 1, &self.replaced, (), &mut ());
+        let run = || {
+            guard?;
+            let (r0, names) = self.taps(tokens, &Exact)?;
+            let (r1, _) = self.taps(tokens, &self.replaced)?;
+            let (widened, _) = self.taps(tokens, &Widened(self.replaced.clone()))?;
+            Ok(Ladder { r0, r1, widened, names })
+        };
+        match run() {
+            Ok(ladder) => Ok(Rungs::Inside(ladder)),
+            Err(error @ ReferenceError::Escape { .. }) => Ok(Rungs::Escaped(error.to_string())),
+            Err(error) => Err(side("reference", "forward pass", error)),
+        }
+    }
+
+    fn taps(&self, tokens: &[u32], rung: &dyn Rung<Interval>) -> Result<(Taps, Vec<String>), ReferenceError> {
+        let (mut taps, mut names) = (Taps::new(), Vec::new());
+        let mut observe = |name: &str, _: &[usize], values: &[Interval]| {
+            names.push(name.to_owned());
+            taps.insert(name.to_owned(), values.iter().map(certified).collect());
+        };
+        let last = tokens.len() - 1;
+        forward(&self.model, tokens, last, rung, PRECISION, &mut observe)?;
+        Ok((taps, names))
+    }
+}
+
+fn certified(interval: &Interval) -> Certified {
+    let mid = interval.mid().to_f64();
+    // The interval lies within [mid - rad, mid + rad] after both are rounded to binary64: one unit of each is added.
+    let rounding = mid.abs() * f64::EPSILON + f64::MIN_POSITIVE;
+    Certified { mid, rad: interval.rad().to_f64() * (1.0 + f64::EPSILON) + rounding }
+}

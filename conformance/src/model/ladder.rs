@@ -1,0 +1,131 @@
+//! The ladder at every tap: R0 to R1 within the certified approximation error, R1 to the run within the noise bound.
+
+use super::encrypted::Predictions;
+use super::exact::{Certified, Ladder};
+use crate::metrics::{Comparison, Expected, TokenVerdict, compare, compare_token};
+use crate::{CaseOutcome, ConformError, Verdict};
+use touchstone_llm::backend::slots::{Prediction, SOURCES};
+use touchstone_llm::tap::Tensor;
+use touchstone_spec::record::TapRecord;
+
+/// What tap `name` should be: R1 with the predicted worst-case bound.
+///
+/// # Errors
+/// [`ConformError::MissingTap`], or [`ConformError::Length`] if the sides disagree about the tap's size.
+pub fn expected(ladder: &Ladder, predictions: &Predictions, name: &str) -> Result<Vec<Expected>, ConformError> {
+    let r1 = reference_tap(&ladder.r1, name)?;
+    let prediction = prediction(predictions, name)?;
+    if r1.len() != prediction.bound.len() {
+        let (expected, got) = (r1.len(), prediction.bound.len());
+        return Err(ConformError::Length { what: format!("prediction of {name}"), expected, got });
+    }
+    let pairs = r1.iter().zip(&prediction.bound);
+    Ok(pairs.map(|(value, &bound)| Expected { mid: value.mid, rad: value.rad, bound }).collect())
+}
+
+/// Compares every tap of the graph; the first one out of bound is named.
+///
+/// # Errors
+/// [`ConformError::MissingTap`] if a side left a tap out, and those of [`compare`].
+pub fn outcome(
+    ladder: &Ladder,
+    predictions: &Predictions,
+    got: &[Tensor],
+    tokens: &[u32],
+) -> Result<CaseOutcome, ConformError> {
+    let (mut taps, mut out) = (Vec::new(), Vec::new());
+    for name in &ladder.names {
+        let tensor = got.iter().find(|tensor| tensor.name == *name);
+        let tensor = tensor.ok_or_else(|| ConformError::MissingTap { tap: name.clone(), side: "optimized" })?;
+        let (record, failure) = tap(ladder, predictions, name, &tensor.values)?;
+        out.extend(failure);
+        taps.push(record);
+    }
+    let token = token(ladder, predictions, got)?;
+    if token == TokenVerdict::Different {
+        out.push("another token is predicted".to_owned());
+    }
+    let verdict = if out.is_empty() { Verdict::Pass } else { Verdict::Fail };
+    let message = match out.first() {
+        None => format!("{} taps inside their bounds, token {token:?}", taps.len()),
+        Some(first) => format!("first tap out of bound: {first}; {} in all", out.len()),
+    };
+    let mut outcome = CaseOutcome::new(verdict, message, 1);
+    outcome.facts.insert("prompt".to_owned(), format!("{} tokens", tokens.len()));
+    outcome.facts.insert("predicted token".to_owned(), format!("{token:?}"));
+    outcome.taps = taps;
+    Ok(outcome)
+}
+
+fn token(ladder: &Ladder, predictions: &Predictions, got: &[Tensor]) -> Result<TokenVerdict, ConformError> {
+    let expected = expected(ladder, predictions, "logits")?;
+    let bound = expected.iter().map(|want| want.bound + want.rad).fold(0.0, f64::max);
+    let mids: Vec<f64> = expected.iter().map(|want| want.mid).collect();
+    let logits = got.iter().find(|tensor| tensor.name == "logits");
+    let logits = logits.ok_or_else(|| ConformError::MissingTap { tap: "logits".to_owned(), side: "optimized" })?;
+    compare_token(&mids, &logits.values, bound)
+}
+
+/// One row of the table, and what is wrong with it.
+fn tap(
+    ladder: &Ladder,
+    predictions: &Predictions,
+    name: &str,
+    got: &[f64],
+) -> Result<(TapRecord, Option<String>), ConformError> {
+    let approximation = approximation(ladder, name)?;
+    let expected = expected(ladder, predictions, name)?;
+    let run = compare(name, &expected, got)?;
+    let prediction = prediction(predictions, name)?;
+    let worst = run.worst_index;
+    let terms = SOURCES.iter().enumerate().map(|(i, (_, source))| ((*source).to_owned(), prediction.terms[i][worst]));
+    let r1 = reference_tap(&ladder.r1, name)?;
+    let record = TapRecord {
+        name: name.to_owned(),
+        values: got.len(),
+        magnitude: r1.iter().map(|value| value.mid.abs()).fold(0.0, f64::max),
+        radius: r1.iter().map(|value| value.rad).fold(0.0, f64::max),
+        approximation: approximation.max_error,
+        approximation_bound: approximation.worst_allowance,
+        encryption: run.max_error,
+        encryption_rms: run.rms,
+        worst_index: worst,
+        encryption_bound: prediction.bound[worst],
+        encryption_rss: prediction.deviation[worst],
+        terms: terms.collect(),
+        slack_bits: if run.worst_error > 0.0 { run.slack_bits() } else { 0.0 },
+    };
+    let failure =
+        [("R1-R0", &approximation), ("R4-R1", &run)].into_iter().find(|(_, c)| !c.conforms()).map(|(step, c)| {
+            format!(
+                "{name} ({step}), value {}: error {:e}, bound {:e}",
+                c.worst_index, c.worst_error, c.worst_allowance
+            )
+        });
+    Ok((record, failure))
+}
+
+/// R1 against R0, bounded by the width of widened R0, which encloses both.
+fn approximation(ladder: &Ladder, name: &str) -> Result<Comparison, ConformError> {
+    let (r0, r1) = (reference_tap(&ladder.r0, name)?, reference_tap(&ladder.r1, name)?);
+    let widened = reference_tap(&ladder.widened, name)?;
+    let expected: Vec<Expected> = r0
+        .iter()
+        .zip(r1)
+        .zip(widened)
+        .map(|((r0, r1), wide)| Expected { mid: r0.mid, rad: r0.rad + r1.rad, bound: 2.0 * wide.rad })
+        .collect();
+    let mids: Vec<f64> = r1.iter().map(|value| value.mid).collect();
+    compare(name, &expected, &mids)
+}
+
+fn reference_tap<'a>(
+    taps: &'a std::collections::BTreeMap<String, Vec<Certified>>,
+    name: &str,
+) -> Result<&'a Vec<Certified>, ConformError> {
+    taps.get(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "reference" })
+}
+
+fn prediction<'a>(predictions: &'a Predictions, name: &str) -> Result<&'a Prediction, ConformError> {
+    predictions.tap(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" })
+}
