@@ -62,9 +62,10 @@ pub enum SecurityClaim {
 pub const CLASSICAL_128_TERNARY: [(u32, u32); 8] =
     [(10, 27), (11, 54), (12, 109), (13, 218), (14, 438), (15, 881), (16, 1747), (17, 3523)];
 
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 6] = [
     ("toy-n5", include_str!("../params/toy-n5.json")),
     ("toy-n8", include_str!("../params/toy-n8.json")),
+    ("toy-n9-deep", include_str!("../params/toy-n9-deep.json")),
     ("small-n12", include_str!("../params/small-n12.json")),
     ("n15-leveled", include_str!("../params/n15-leveled.json")),
     ("n16-leveled", include_str!("../params/n16-leveled.json")),

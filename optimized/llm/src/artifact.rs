@@ -117,11 +117,8 @@ impl Model {
         let embedding = reader.matrix("gpt_neox.embed_in.weight", v, d)?;
         let layers = (0..config.num_hidden_layers).map(|i| reader.layer(i, d, f)).collect::<Result<_>>()?;
         let final_norm = reader.norm("gpt_neox.final_layer_norm", d)?;
-        let head = if config.tie_word_embeddings {
-            embedding.clone()
-        } else {
-            reader.matrix("embed_out.weight", v, d)?
-        };
+        let head =
+            if config.tie_word_embeddings { embedding.clone() } else { reader.matrix("embed_out.weight", v, d)? };
         Ok(Self { config, polynomials, embedding, layers, final_norm, head })
     }
 

@@ -109,7 +109,11 @@ impl fmt::Display for Profile {
         };
         let row = |f: &mut fmt::Formatter<'_>, name: String, total: &Total| {
             let seconds = total.time.as_secs_f64();
-            writeln!(f, "{name:<32} {seconds:>8.2} {:>7} {:>13} {:>10}", total.calls, total.key_switches, total.encodings)
+            writeln!(
+                f,
+                "{name:<32} {seconds:>8.2} {:>7} {:>13} {:>10}",
+                total.calls, total.key_switches, total.encodings
+            )
         };
         head(f, "part of the circuit")?;
         for (name, total) in &self.stages {

@@ -10,8 +10,8 @@ use crate::profile::Profile;
 use crate::tap::{Blind, Decode, Observer, Tensor};
 use num_complex::Complex64;
 use touchstone_ckks::{
-    Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, PublicKey, SecretKey, Seed,
-    SwitchKey, decrypt, encrypt_public,
+    Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, PublicKey, SecretKey,
+    Seed, SwitchKey, decrypt, encrypt_public,
 };
 use touchstone_spec::sampling::RELINEARISATION_KEY_ID;
 

@@ -98,9 +98,7 @@ impl Backend for Encrypted<'_> {
     }
 
     fn scale_to(&self, a: &Ciphertext, c: f64, level: usize) -> Result<Ciphertext> {
-        self.timed(Operation::Rescale, 0, 0, || {
-            self.evaluator.mul_const_to_level(a, Complex64::new(c, 0.0), level)
-        })
+        self.timed(Operation::Rescale, 0, 0, || self.evaluator.mul_const_to_level(a, Complex64::new(c, 0.0), level))
     }
 
     fn sum_of_products(&self, pairs: &[(&Ciphertext, &Ciphertext)]) -> Result<Ciphertext> {

@@ -21,9 +21,7 @@ impl KeyPlan {
     /// Number of keys.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.rotations.len()
-            + usize::from(self.conjugation.is_some())
-            + usize::from(self.relinearisation.is_some())
+        self.rotations.len() + usize::from(self.conjugation.is_some()) + usize::from(self.relinearisation.is_some())
     }
 }
 

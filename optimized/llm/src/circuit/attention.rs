@@ -124,10 +124,13 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         // A score's factor: its p-th power is 1/n in the variable's unit.
         let factor = |tau: usize| (half * (tau + 1) as f64).powf(-f64::from(p).recip());
         backend.stage("query-key products");
-        let keys = backend.rotate_many(&self.shifted(&Shiftable {
-            full: backend.conjugate(&key.full)?,
-            tail: key.tail.as_ref().map(|tail| backend.conjugate(tail)).transpose()?,
-        })?, &self.distances())?;
+        let keys = backend.rotate_many(
+            &self.shifted(&Shiftable {
+                full: backend.conjugate(&key.full)?,
+                tail: key.tail.as_ref().map(|tail| backend.conjugate(tail)).transpose()?,
+            })?,
+            &self.distances(),
+        )?;
         drop(key);
         let mut scores = Vec::with_capacity(keys.len());
         for (j, key) in keys.into_iter().enumerate() {

@@ -252,7 +252,9 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             let level = self.backend.level(&mlp);
             self.backend.add(&mlp, &self.backend.scale_to(&x, next / middle, level)?)?
         };
-        self.tap(&format!("{prefix}.residual"), &[&out], || places::channels(&circuit.layout, circuit.prompt, 1.0 / next))?;
+        self.tap(&format!("{prefix}.residual"), &[&out], || {
+            places::channels(&circuit.layout, circuit.prompt, 1.0 / next)
+        })?;
         Ok(out)
     }
 
@@ -310,7 +312,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let layout = &self.circuit.layout;
         let pairs: Vec<_> = (0..layout.channels()).map(|c| layout.real_channels(c)).collect();
         let form = ComplexForm::new(weight, pairs.iter().copied(), &pairs);
-        let entry = |conjugated: bool, output: usize, input: usize| match first_only && layout.row_parts(output).1 != 0 {
+        let entry = |conjugated: bool, output: usize, input: usize| match first_only && layout.row_parts(output).1 != 0
+        {
             true => Complex64::ZERO,
             false => form.weight(conjugated, layout.channel_of_row(output), layout.channel_of_row(input)),
         };

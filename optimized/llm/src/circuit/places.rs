@@ -30,7 +30,13 @@ pub(super) fn channels(layout: &Layout, tokens: usize, factor: f64) -> Decode {
 /// `[head][token]`: the same real value for all channels of a head.
 pub(super) fn heads(layout: &Layout, tokens: usize, factor: f64, offset: f64) -> Decode {
     let place = |head: usize, tau| {
-        Some(Place { ciphertext: 0, slot: layout.row(0, 0, head) * layout.tokens + tau, part: Part::Re, factor, offset })
+        Some(Place {
+            ciphertext: 0,
+            slot: layout.row(0, 0, head) * layout.tokens + tau,
+            part: Part::Re,
+            factor,
+            offset,
+        })
     };
     let places = (0..layout.heads).flat_map(|head| (0..tokens).map(move |tau| place(head, tau))).collect();
     Decode { shape: vec![layout.heads, tokens], places }

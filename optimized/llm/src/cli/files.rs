@@ -152,8 +152,8 @@ impl Decrypt {
         let secret = open(&self.secret, |file| Ok(read_secret_key(file, &context)?))?;
         let parts = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
         let parts: Vec<_> = parts.iter().collect();
-        let logits = read(&context, &secret, &parts, &circuit.logits())
-            .with_context(|| format!("{}", self.input.display()))?;
+        let logits =
+            read(&context, &secret, &parts, &circuit.logits()).with_context(|| format!("{}", self.input.display()))?;
         if let Some(path) = &self.logits {
             std::fs::write(path, serde_json::to_string(&logits)?).with_context(|| format!("{}", path.display()))?;
         }

@@ -205,7 +205,8 @@ impl<'a> Client<'a> {
         self.steps.enter("encrypting");
         // Keys and every encryption draw from streams of their own, so the one seed may serve all.
         let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1 + u128::from(pass))))?;
-        let input = encrypt(&self.context, &self.public, &circuit.input(tokens)?, self.requirements.input_level, &fresh)?;
+        let input =
+            encrypt(&self.context, &self.public, &circuit.input(tokens)?, self.requirements.input_level, &fresh)?;
         self.phases.encrypt += lap(start);
 
         let start = Instant::now();

@@ -9,6 +9,7 @@
 mod observe;
 mod polynomial;
 mod slot;
+mod taylor;
 
 pub use observe::{Prediction, Predictions};
 pub use slot::{SOURCES, SlotCt, Source};

@@ -4,6 +4,7 @@
 //! every product of the plan would multiply it by far more than the polynomial's derivative, because the products'
 //! errors cancel.
 
+use super::taylor::Growth;
 use super::{Predicted, SlotCt};
 use crate::error::{LlmError, Result};
 use std::collections::BTreeMap;
@@ -26,36 +27,17 @@ pub(super) fn evaluate(backend: &Predicted, input: &SlotCt, coefficients: &[f64]
     Ok(out)
 }
 
-/// Adds `|p'(u)| e + sup|p''| e^2 / 2` for the input's error `e`.
-///
-/// A point within `e` of `[-1, 1]` lies in the Bernstein ellipse of parameter `rho = 1 + e + sqrt(2 e + e^2)`, on which a
-/// polynomial of degree `n` is at most `rho^n` times its maximum on `[-1, 1]`; `|T_k''| <= k^2 (k^2 - 1) / 3` there.
+/// Adds the error that the input's error makes.
 fn add_input_error(out: &mut SlotCt, input: &SlotCt, coefficients: &[f64]) {
-    let largest = (0..input.values.len()).map(|i| input.total(i)).fold(0.0, f64::max);
-    let rho = 1.0 + largest + (largest * (2.0 + largest)).sqrt();
-    let second = |(k, c): (usize, &f64)| {
-        let square = (k * k) as f64;
-        c.abs() * square * (square - 1.0) / 3.0 * rho.powi(k as i32)
-    };
-    let curvature: f64 = coefficients.iter().enumerate().skip(2).map(second).sum();
+    let growth = Growth::new(coefficients);
     for i in 0..out.values.len() {
-        let slope = derivative(coefficients, input.values[i].re).abs();
-        out.variance[i] += slope * slope * input.variance[i];
-        let growth = slope + curvature * input.total(i) / 2.0;
+        let u = input.values[i].re;
+        out.variance[i] += growth.slope(u).powi(2) * input.variance[i];
+        let factor = growth.factor(u, input.total(i));
         for (mine, theirs) in out.bound.iter_mut().zip(&input.bound) {
-            mine[i] += growth * theirs[i];
+            mine[i] += factor * theirs[i];
         }
     }
-}
-
-/// `sum_k c_k k U_(k-1)(u)`, the derivative of a Chebyshev sum.
-fn derivative(coefficients: &[f64], u: f64) -> f64 {
-    let (mut previous, mut current, mut sum) = (0.0, 1.0, 0.0);
-    for (k, c) in coefficients.iter().enumerate().skip(1) {
-        sum += c * k as f64 * current;
-        (previous, current) = (current, 2.0 * u * current - previous);
-    }
-    sum
 }
 
 /// Chebyshev polynomials found so far; number `i` is canonical at level `top - depth_of(i)`.

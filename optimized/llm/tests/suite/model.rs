@@ -13,10 +13,12 @@ pub const SEED: u64 = 0x51;
 /// The prompt of the tests: shorter than the context, so that it is repeated.
 pub const TOKENS: [u32; 7] = [3, 17, 9, 30, 1, 22, 8];
 
+/// The preset of these tests.
+pub const PRESET: &str = "toy-n9-deep";
+
 /// 36 levels without security at a ring degree of `2^log_n`, at most `2^9`.
 pub fn toy_parameters(log_n: u32) -> Parameters {
-    let text = include_str!("toy-deep.json");
-    let mut literal = ParameterLiteral::from_json("toy-deep", text).unwrap();
+    let mut literal = ParameterLiteral::preset(PRESET).unwrap();
     literal.log_n = log_n;
     Parameters::from_literal(&literal, Security::AllowInsecure).unwrap()
 }
@@ -31,7 +33,7 @@ impl Draws {
     }
 
     fn vector(&mut self, length: usize, middle: f64, spread: f64) -> Vec<f64> {
-        (0..length).map(|_| middle + spread * self.next()).collect()
+        (0..length).map(|_| f64::from((middle + spread * self.next()) as f32)).collect()
     }
 
     fn matrix(&mut self, rows: usize, cols: usize, spread: f64) -> Matrix {
@@ -47,7 +49,7 @@ impl Draws {
     }
 }
 
-/// d = 16, two heads, 32 hidden units, 32 tokens, context 8, one layer.
+/// Weights are F32 values, so that a saved model is the same model: d = 16, two heads, 32 hidden units, 32 tokens, context 8, one layer.
 pub fn small_model(parallel: bool) -> Model {
     let config = ModelConfig {
         model_type: "gpt_neox".to_owned(),

@@ -54,7 +54,10 @@ fn within_bounds(model: &Model, parameters: Parameters, tokens: &[u32]) {
             }
         }
         let spread = squares.sqrt();
-        println!("{:<36} error {worst:.1e} bound {bound:.1e}; in estimates: worst {ratio:.1}, rms {spread:.2}", tap.name);
+        println!(
+            "{:<36} error {worst:.1e} bound {bound:.1e}; in estimates: worst {ratio:.1}, rms {spread:.2}",
+            tap.name
+        );
     }
     let logits = taps.taps.last().unwrap();
     assert_eq!(logits.name, "logits");

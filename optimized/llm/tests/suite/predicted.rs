@@ -56,6 +56,8 @@ fn compare(model: &Model, parameters: &Parameters, tokens: &[u32]) {
             (deviation, size) = (deviation.max(prediction.deviation[i]), size.max(want.abs()));
         }
         let level = prediction.level;
-        println!("{name:<36} level {level:>2} size {size:<9.3} rounding {worst:.1e} estimate {deviation:.1e} bound {bound:.1e}");
+        println!(
+            "{name:<36} level {level:>2} size {size:<9.3} rounding {worst:.1e} estimate {deviation:.1e} bound {bound:.1e}"
+        );
     }
 }

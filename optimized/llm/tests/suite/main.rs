@@ -1,0 +1,7 @@
+//! The encrypted circuit against its prediction and against the model in binary64, and the binary from outside.
+
+mod cli;
+mod encrypted;
+mod model;
+mod predicted;
+mod protocol;

@@ -1,0 +1,184 @@
+//! Client and server as processes that exchange files.
+
+use super::model::{PRESET, SEED, TOKENS, small_model, toy_parameters};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+use touchstone_llm::artifact::{Linear, Model, Norm};
+use touchstone_llm::circuit::Circuit;
+use touchstone_llm::plain::{Functions, forward};
+use touchstone_llm::session::predict;
+
+/// A model directory and a place for keys and messages.
+struct World {
+    directory: TempDir,
+}
+
+impl World {
+    fn new(model: &Model) -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        save(model, world.directory.path());
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Runs a command on this model with small parameters; arguments that start with `@` are files of this world.
+    fn touchstone(&self, arguments: &[&str], preset: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_touchstone"));
+        for argument in arguments {
+            match argument.strip_prefix('@') {
+                Some(name) => command.arg(self.path(name)),
+                None => command.arg(argument),
+            };
+        }
+        command.args(["--preset", preset, "--allow-toy", "--model"]).arg(self.directory.path()).output().unwrap()
+    }
+
+    fn accepts(&self, arguments: &[&str]) -> String {
+        let output = self.touchstone(arguments, PRESET);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn refuses(&self, arguments: &[&str], preset: &str, pieces: &[&str]) {
+        let output = self.touchstone(arguments, preset);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        for piece in pieces {
+            assert!(message.contains(piece), "no {piece:?} in: {message}");
+        }
+    }
+}
+
+fn prompt() -> String {
+    TOKENS.map(|token| format!("w{token}")).join(" ")
+}
+
+#[test]
+fn key_generation_encryption_computation_and_decryption_in_four_processes() {
+    let model = small_model(true);
+    let world = World::new(&model);
+    let (seed, prompt) = (format!("{SEED:x}"), prompt());
+    world.accepts(&["keygen", "--out", "@client", "--insecure-seed", &seed]);
+    let message = ["--prompt", &prompt, "--public", "@client/public.key", "--out", "@input", "--insecure-seed", "9"];
+    world.accepts(&[&["encrypt"], &message[..]].concat());
+    // The server's directory has the evaluation keys, nothing else of the client's.
+    std::fs::create_dir(world.path("server")).unwrap();
+    std::fs::rename(world.path("client/evaluation.keys"), world.path("server/evaluation.keys")).unwrap();
+    world.accepts(&["compute", "--keys", "@server/evaluation.keys", "--in", "@input", "--out", "@output"]);
+    let secret = ["--secret", "@client/secret.key", "--in", "@output", "--logits", "@logits"];
+    let answer = world.accepts(&[&["decrypt", "--prompt", &prompt], &secret[..]].concat());
+
+    let parameters = toy_parameters(9);
+    let circuit = Circuit::new(&model, parameters.slots(), TOKENS.len()).unwrap();
+    let bound = predict(&parameters, &circuit, &TOKENS).unwrap().tap("logits").unwrap().bound.clone();
+    let plain = forward(&model, &circuit.padded(&TOKENS), TOKENS.len() - 1, Functions::Polynomial).unwrap();
+    let logits: Vec<f64> = serde_json::from_slice(&std::fs::read(world.path("logits")).unwrap()).unwrap();
+    assert_eq!(logits.len(), plain.logits().len());
+    for (i, (got, want)) in logits.iter().zip(plain.logits()).enumerate() {
+        assert!((got - want).abs() <= bound[i], "logit {i}: expected {want}, got {got}, bound {:e}", bound[i]);
+    }
+    let best = (0..32).max_by(|&a, &b| plain.logits()[a].total_cmp(&plain.logits()[b])).unwrap();
+    assert!(answer.contains(&format!("w{best}")), "{answer}");
+    refusals(&world, &prompt);
+}
+
+/// What server and client say about damaged and misplaced files.
+fn refusals(world: &World, prompt: &str) {
+    let cut = |from: &str, to: &str| {
+        let bytes = std::fs::read(world.path(from)).unwrap();
+        std::fs::write(world.path(to), &bytes[..bytes.len() - 100]).unwrap();
+    };
+    cut("server/evaluation.keys", "short.keys");
+    cut("input", "short.input");
+    cut("client/secret.key", "short.secret");
+    let compute = |keys: &str, input: &str, preset: &str, pieces: &[&str]| {
+        world.refuses(&["compute", "--keys", keys, "--in", input, "--out", "@x"], preset, pieces);
+    };
+    compute("@short.keys", "@input", PRESET, &["short.keys"]);
+    compute("@server/evaluation.keys", "@short.input", PRESET, &["short.input"]);
+    // The encrypted logits are a ciphertext, but of the wrong level.
+    let level = ["input ciphertext", "expected level 23", "got level 0"];
+    compute("@server/evaluation.keys", "@output", PRESET, &level);
+    let kind = ["public.key", "expected ciphertexts", "got public key"];
+    compute("@server/evaluation.keys", "@client/public.key", PRESET, &kind);
+    // Another parameter set: the message was not made for it.
+    compute("@server/evaluation.keys", "@input", "toy-n8", &["input", "parameter"]);
+    let decrypt = ["decrypt", "--prompt", prompt, "--secret", "@short.secret", "--in", "@output"];
+    world.refuses(&decrypt, PRESET, &["short.secret"]);
+}
+
+#[test]
+fn run_prints_one_json_object_and_generates_tokens() {
+    let world = World::new(&small_model(true));
+    let run = ["run", "--prompt", "w3 w17", "--max-new-tokens", "3", "--json", "--insecure-seed", "5"];
+    let text = world.accepts(&run);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["prompt_tokens"], serde_json::json!([3, 17]));
+    assert_eq!(value["new_tokens"].as_array().unwrap().len(), 3);
+    assert_eq!(value["fidelity"]["token_unchanged"], true);
+    let fidelity = |name: &str| value["fidelity"][name].as_f64().unwrap();
+    assert!(fidelity("max_abs_error") <= fidelity("bound"), "{text}");
+    assert!(fidelity("mse") <= fidelity("max_abs_error").powi(2), "{text}");
+    for field in ["text", "parameters"] {
+        assert!(value[field].is_string(), "{field} in {text}");
+    }
+    assert!(value["seconds"].as_f64().unwrap() > 0.0);
+    let again: serde_json::Value = serde_json::from_str(&world.accepts(&run)).unwrap();
+    assert_eq!(again["fidelity"], value["fidelity"], "a fixed seed repeats a run");
+}
+
+/// Writes a model in the format of `r[artifact.files]` and a tokenizer of words `w0, w1, ...`.
+fn save(model: &Model, directory: &Path) {
+    let write = |name: &str, text: String| std::fs::write(directory.join(name), text).unwrap();
+    write("config.json", serde_json::to_string(&model.config).unwrap());
+    write("polynomials.json", serde_json::to_string(&model.polynomials).unwrap());
+    let words: serde_json::Map<_, _> = (0..model.embedding.rows).map(|i| (format!("w{i}"), i.into())).collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "w0"}
+    });
+    write("tokenizer.json", tokenizer.to_string());
+    let bytes = |values: &[f64]| values.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect::<Vec<u8>>();
+    let data: Vec<_> = tensors(model).into_iter().map(|(name, shape, values)| (name, shape, bytes(values))).collect();
+    let views: Vec<_> = data
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()))
+        .collect();
+    safetensors::serialize_to_file(views, None, &directory.join("model.safetensors")).unwrap();
+}
+
+/// Hugging Face names, shapes and values.
+fn tensors(model: &Model) -> Vec<(String, Vec<usize>, &[f64])> {
+    fn norm<'a>(name: &str, norm: &'a Norm) -> [(String, Vec<usize>, &'a [f64]); 2] {
+        let part = |kind: &str, values: &'a [f64]| (format!("gpt_neox.{name}.{kind}"), vec![values.len()], values);
+        [part("weight", &norm.gain), part("bias", &norm.shift)]
+    }
+    fn linear<'a>(name: &str, linear: &'a Linear) -> [(String, Vec<usize>, &'a [f64]); 2] {
+        let shape = vec![linear.weight.rows, linear.weight.cols];
+        [
+            (format!("gpt_neox.{name}.weight"), shape, linear.weight.data.as_slice()),
+            (format!("gpt_neox.{name}.bias"), vec![linear.bias.len()], linear.bias.as_slice()),
+        ]
+    }
+    let mut all: Vec<(String, Vec<usize>, &[f64])> = vec![
+        ("gpt_neox.embed_in.weight".to_owned(), vec![32, 16], &model.embedding.data),
+        ("embed_out.weight".to_owned(), vec![32, 16], &model.head.data),
+    ];
+    all.extend(norm("final_layer_norm", &model.final_norm));
+    for (i, layer) in model.layers.iter().enumerate() {
+        all.extend(norm(&format!("layers.{i}.input_layernorm"), &layer.attention_norm));
+        all.extend(norm(&format!("layers.{i}.post_attention_layernorm"), &layer.mlp_norm));
+        all.extend(linear(&format!("layers.{i}.attention.query_key_value"), &layer.qkv));
+        all.extend(linear(&format!("layers.{i}.attention.dense"), &layer.dense));
+        all.extend(linear(&format!("layers.{i}.mlp.dense_h_to_4h"), &layer.up));
+        all.extend(linear(&format!("layers.{i}.mlp.dense_4h_to_h"), &layer.down));
+    }
+    all
+}
