@@ -150,18 +150,9 @@ impl Run<'_> {
         let scale = (width as f64).sqrt() * config.score_scale(layer);
         let power = config.power_softmax.p as i32;
         let shape = vec![heads, tokens, tokens];
-        let (mut scores, mut powers) = (vec![0.0; heads * tokens * tokens], vec![0.0; heads * tokens * tokens]);
-        for head in 0..heads {
-            let span = head * width..(head + 1) * width;
-            for i in 0..tokens {
-                for j in 0..=i {
-                    let dot: f64 = query[i][span.clone()].iter().zip(&key[j][span.clone()]).map(|(a, b)| a * b).sum();
-                    let at = (head * tokens + i) * tokens + j;
-                    scores[at] = dot / scale;
-                    powers[at] = scores[at].powi(power) / (i + 1) as f64;
-                }
-            }
-        }
+        let scores = scores(&query, &key, width, scale);
+        let live = |at: usize| (at / tokens % tokens + 1) as f64;
+        let powers: Vec<f64> = scores.iter().enumerate().map(|(at, x)| x.powi(power) / live(at)).collect();
         let denominator: Vec<f64> = powers.chunks(tokens).map(|row| row.iter().sum()).collect();
         let site = format!("layers.{layer}.reciprocal");
         let reciprocal = denominator.iter().map(|&s| self.function(&site, s)).collect::<Result<Vec<f64>>>()?;
@@ -245,6 +236,22 @@ impl Run<'_> {
     fn push_flat(&mut self, name: &str, shape: Vec<usize>, values: Vec<f64>) {
         self.taps.push(Tensor { name: name.to_owned(), shape, values });
     }
+}
+
+/// `q_i . k_j / scale` per head for `j <= i`, 0 above the diagonal; shape `[head][token][token]`.
+fn scores(query: &Rows, key: &Rows, width: usize, scale: f64) -> Vec<f64> {
+    let tokens = query.len();
+    let heads = query.first().map_or(0, |row| row.len() / width);
+    let mut scores = vec![0.0; heads * tokens * tokens];
+    for (at, score) in scores.iter_mut().enumerate() {
+        let (head, i, j) = (at / (tokens * tokens), at / tokens % tokens, at % tokens);
+        if j <= i {
+            let span = head * width..(head + 1) * width;
+            let products = query[i][span.clone()].iter().zip(&key[j][span]).map(|(a, b)| a * b);
+            *score = products.sum::<f64>() / scale;
+        }
+    }
+    scores
 }
 
 /// Angle by which rotary embedding turns pair `i` of `half` at position `tau`.

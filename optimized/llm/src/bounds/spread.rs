@@ -1,0 +1,93 @@
+//! Error sizes by origin.
+
+use std::ops::{Add, AddAssign, Mul};
+
+/// Where an error was made: between the tap of that name and the taps before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Encryption, and what the residual stream collects between blocks.
+    Stream = 0,
+    /// Variance and inverse square root.
+    LayerNorm = 1,
+    /// Queries, keys and values.
+    Projections = 2,
+    /// Scores.
+    Scores = 3,
+    /// Powers, and the sum of them.
+    Powers = 4,
+    /// The reciprocal.
+    Reciprocal = 5,
+    /// Weighted values.
+    Heads = 6,
+    /// The output projection.
+    Output = 7,
+    /// The MLP.
+    Mlp = 8,
+    /// The LM head.
+    Head = 9,
+}
+
+/// Names of the origins, in the order of [`Spread`].
+pub const ORIGINS: [&str; 10] = [
+    "stream",
+    "layernorm",
+    "query, key, value",
+    "scores",
+    "powers",
+    "reciprocal",
+    "weighted values",
+    "output",
+    "mlp",
+    "head",
+];
+
+/// Standard deviations by origin; their sum bounds the standard deviation of the whole, whatever the dependence
+/// (`r[noise.layer]`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread(pub [f64; ORIGINS.len()]);
+
+impl Spread {
+    /// One origin only.
+    #[must_use]
+    pub fn of(origin: Origin, size: f64) -> Self {
+        let mut spread = Self::default();
+        spread.0[origin as usize] = size;
+        spread
+    }
+
+    /// The sum over origins.
+    #[must_use]
+    pub fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+
+    /// Per origin the length of the vector of the parts' sizes: the size of a vector made of parts.
+    pub(super) fn stacked(parts: impl Iterator<Item = Self>) -> Self {
+        let squares = parts.fold([0.0; ORIGINS.len()], |mut sum, part| {
+            sum.iter_mut().zip(part.0).for_each(|(s, x)| *s += x * x);
+            sum
+        });
+        Self(squares.map(f64::sqrt))
+    }
+}
+
+impl Add for Spread {
+    type Output = Self;
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl AddAssign for Spread {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a += b);
+    }
+}
+
+impl Mul<f64> for Spread {
+    type Output = Self;
+    fn mul(self, factor: f64) -> Self {
+        Self(self.0.map(|x| x * factor))
+    }
+}
