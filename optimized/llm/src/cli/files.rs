@@ -4,7 +4,7 @@ use super::{Common, Steps, argmax, hexadecimal, seed, tokenise};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use touchstone_ckks::ckks::serialise::{
@@ -96,7 +96,7 @@ impl Keygen {
         let generator = KeyGenerator::new(&context, seed(self.insecure_seed)?);
         let secret = generator.secret_key();
         let file = |name: &str| self.out.join(name);
-        save(&file("secret.key"), |out| Ok(write_secret_key(out, &context, &secret)?))?;
+        save_as(&file("secret.key"), &private(), |out| Ok(write_secret_key(out, &context, &secret)?))?;
         save(&file("public.key"), |out| Ok(write_public_key(out, &context, &generator.public_key(&secret)?)?))?;
         save(&file("evaluation.keys"), |out| {
             let mut writer = EvaluationKeyWriter::new(out, &context, &key_entries(&context, &plan))?;
@@ -170,6 +170,19 @@ fn open<T>(path: &Path, read: impl FnOnce(BufReader<File>) -> Result<T>) -> Resu
 }
 
 fn save(path: &Path, write: impl FnOnce(BufWriter<File>) -> Result<()>) -> Result<()> {
-    let write = || write(BufWriter::new(File::create(path)?));
+    save_as(path, File::options().write(true).create(true).truncate(true), write)
+}
+
+fn save_as(path: &Path, options: &OpenOptions, write: impl FnOnce(BufWriter<File>) -> Result<()>) -> Result<()> {
+    let write = || write(BufWriter::new(options.open(path)?));
     write().with_context(|| format!("{}", path.display()))
+}
+
+/// A new file that only its owner may read, where the system knows owners.
+fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
