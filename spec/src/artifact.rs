@@ -111,7 +111,12 @@ impl ModelConfig {
             require(name, (1..=limit).contains(&value), format!("1..={limit}"), value)?;
         }
         let heads = self.num_attention_heads;
-        require("num_attention_heads", self.hidden_size.is_multiple_of(heads), "a divisor of hidden_size".to_owned(), heads)?;
+        require(
+            "num_attention_heads",
+            self.hidden_size.is_multiple_of(heads),
+            "a divisor of hidden_size".to_owned(),
+            heads,
+        )?;
         require("model_type", self.model_type == "gpt_neox", "gpt_neox".to_owned(), &self.model_type)?;
         require("hidden_act", self.hidden_act == "gelu", "gelu".to_owned(), &self.hidden_act)?;
         self.check_reals()
@@ -120,7 +125,12 @@ impl ModelConfig {
     fn check_reals(&self) -> Result<(), SpecError> {
         let pct = self.rotary_pct;
         require("rotary_pct", (0.0..=1.0).contains(&pct), "0..=1".to_owned(), pct)?;
-        require("rotary_pct", self.rotary_size().is_multiple_of(2), "an even number of rotary dimensions".to_owned(), pct)?;
+        require(
+            "rotary_pct",
+            self.rotary_size().is_multiple_of(2),
+            "an even number of rotary dimensions".to_owned(),
+            pct,
+        )?;
         let base = self.rotary_emb_base;
         require("rotary_emb_base", base > 1.0 && base.is_finite(), "a finite number above 1".to_owned(), base)?;
         let eps = self.layer_norm_eps;

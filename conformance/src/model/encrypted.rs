@@ -7,11 +7,19 @@ use std::path::Path;
 use std::time::Instant;
 use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, SecretKey, Security, Seed};
 use touchstone_llm::LlmError;
+use touchstone_llm::backend::slots::Predictions;
+use touchstone_llm::bounds::Bounds;
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::session::{self, DecryptedTaps};
 use touchstone_llm::tap::Tensor;
 
-pub use touchstone_llm::backend::slots::Predictions;
+/// What is predicted for one prompt.
+pub struct Predicted {
+    /// Values and root-sum-square estimates at every tap (rung R3p).
+    pub estimates: Predictions,
+    /// Bounds at every tap (`r[noise.layer]`).
+    pub bounds: Bounds,
+}
 
 /// A model as the optimised side reads it.
 pub struct Model(touchstone_llm::artifact::Model);
@@ -25,15 +33,16 @@ impl Model {
         touchstone_llm::artifact::Model::load(directory).map(Self).map_err(|e| side("optimized", "model", e))
     }
 
-    /// Predicted values and errors at every tap (rung R3p).
+    /// Predicted values, estimates and bounds at every tap.
     ///
     /// # Errors
     /// [`ConformError::Side`].
-    pub fn predict(&self, preset: &str, tokens: &[u32]) -> Result<Predictions, ConformError> {
+    pub fn predict(&self, preset: &str, tokens: &[u32]) -> Result<Predicted, ConformError> {
         let run = || {
             let parameters = Parameters::preset(preset, Security::Enforce)?;
             let circuit = Circuit::new(&self.0, parameters.slots(), tokens.len())?;
-            session::predict(&parameters, &circuit, tokens)
+            let estimates = session::predict(&parameters, &circuit, tokens)?;
+            Ok(Predicted { estimates, bounds: session::bounds(&parameters, &circuit, tokens)? })
         };
         run().map_err(|e: LlmError| side("optimized", "prediction", e))
     }

@@ -1,10 +1,10 @@
 //! The ladder at every tap: R0 to R1 within the certified approximation error, R1 to the run within the noise bound.
 
-use super::encrypted::Predictions;
+use super::encrypted::Predicted;
 use super::exact::{Certified, Ladder};
 use crate::metrics::{Comparison, Expected, TokenVerdict, compare, compare_token};
 use crate::{CaseOutcome, ConformError, Verdict};
-use touchstone_llm::backend::slots::{Prediction, SOURCES};
+use touchstone_llm::bounds::{Composed, ORIGINS};
 use touchstone_llm::tap::Tensor;
 use touchstone_spec::record::TapRecord;
 
@@ -12,15 +12,18 @@ use touchstone_spec::record::TapRecord;
 ///
 /// # Errors
 /// [`ConformError::MissingTap`], or [`ConformError::Length`] if the sides disagree about the tap's size.
-pub fn expected(ladder: &Ladder, predictions: &Predictions, name: &str) -> Result<Vec<Expected>, ConformError> {
+pub fn expected(ladder: &Ladder, predicted: &Predicted, name: &str) -> Result<Vec<Expected>, ConformError> {
     let r1 = reference_tap(&ladder.r1, name)?;
-    let prediction = prediction(predictions, name)?;
-    if r1.len() != prediction.bound.len() {
-        let (expected, got) = (r1.len(), prediction.bound.len());
-        return Err(ConformError::Length { what: format!("prediction of {name}"), expected, got });
+    let spreads = &composed(predicted, name)?.spreads;
+    if r1.len() != spreads.len() {
+        let (expected, got) = (r1.len(), spreads.len());
+        return Err(ConformError::Length { what: format!("bounds of {name}"), expected, got });
     }
-    let pairs = r1.iter().zip(&prediction.bound);
-    Ok(pairs.map(|(value, &bound)| Expected { mid: value.mid, rad: value.rad, bound }).collect())
+    let factor = predicted.bounds.factor;
+    let pairs = r1.iter().zip(spreads);
+    Ok(pairs
+        .map(|(value, spread)| Expected { mid: value.mid, rad: value.rad, bound: factor * spread.total() })
+        .collect())
 }
 
 /// Compares every tap of the graph; the first one out of bound is named.
@@ -29,7 +32,7 @@ pub fn expected(ladder: &Ladder, predictions: &Predictions, name: &str) -> Resul
 /// [`ConformError::MissingTap`] if a side left a tap out, and those of [`compare`].
 pub fn outcome(
     ladder: &Ladder,
-    predictions: &Predictions,
+    predicted: &Predicted,
     got: &[Tensor],
     tokens: &[u32],
 ) -> Result<CaseOutcome, ConformError> {
@@ -37,11 +40,11 @@ pub fn outcome(
     for name in &ladder.names {
         let tensor = got.iter().find(|tensor| tensor.name == *name);
         let tensor = tensor.ok_or_else(|| ConformError::MissingTap { tap: name.clone(), side: "optimized" })?;
-        let (record, failure) = tap(ladder, predictions, name, &tensor.values)?;
+        let (record, failure) = tap(ladder, predicted, name, &tensor.values)?;
         out.extend(failure);
         taps.push(record);
     }
-    let token = token(ladder, predictions, got)?;
+    let token = token(ladder, predicted, got)?;
     if token == TokenVerdict::Different {
         out.push("another token is predicted".to_owned());
     }
@@ -57,8 +60,8 @@ pub fn outcome(
     Ok(outcome)
 }
 
-fn token(ladder: &Ladder, predictions: &Predictions, got: &[Tensor]) -> Result<TokenVerdict, ConformError> {
-    let expected = expected(ladder, predictions, "logits")?;
+fn token(ladder: &Ladder, predicted: &Predicted, got: &[Tensor]) -> Result<TokenVerdict, ConformError> {
+    let expected = expected(ladder, predicted, "logits")?;
     let bound = expected.iter().map(|want| want.bound + want.rad).fold(0.0, f64::max);
     let mids: Vec<f64> = expected.iter().map(|want| want.mid).collect();
     let logits = got.iter().find(|tensor| tensor.name == "logits");
@@ -69,16 +72,20 @@ fn token(ladder: &Ladder, predictions: &Predictions, got: &[Tensor]) -> Result<T
 /// One row of the table, and what is wrong with it.
 fn tap(
     ladder: &Ladder,
-    predictions: &Predictions,
+    predicted: &Predicted,
     name: &str,
     got: &[f64],
 ) -> Result<(TapRecord, Option<String>), ConformError> {
     let approximation = approximation(ladder, name)?;
-    let expected = expected(ladder, predictions, name)?;
+    let expected = expected(ladder, predicted, name)?;
     let run = compare(name, &expected, got)?;
-    let prediction = prediction(predictions, name)?;
+    let estimate = predicted.estimates.tap(name);
+    let estimate = estimate.ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" })?;
     let worst = run.worst_index;
-    let terms = SOURCES.iter().enumerate().map(|(i, (_, source))| ((*source).to_owned(), prediction.terms[i][worst]));
+    let spread = composed(predicted, name)?.spreads[worst];
+    let factor = predicted.bounds.factor;
+    let terms = ORIGINS.iter().zip(spread.0).filter(|(_, size)| *size > 0.0);
+    let terms = terms.map(|(origin, size)| ((*origin).to_owned(), factor * size));
     let r1 = reference_tap(&ladder.r1, name)?;
     let record = TapRecord {
         name: name.to_owned(),
@@ -90,8 +97,8 @@ fn tap(
         encryption: run.max_error,
         encryption_rms: run.rms,
         worst_index: worst,
-        encryption_bound: prediction.bound[worst],
-        encryption_rss: prediction.deviation[worst],
+        encryption_bound: factor * spread.total(),
+        encryption_rss: estimate.deviation[worst],
         terms: terms.collect(),
         slack_bits: if run.worst_error > 0.0 { run.slack_bits() } else { 0.0 },
     };
@@ -126,6 +133,7 @@ fn reference_tap<'a>(
     taps.get(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "reference" })
 }
 
-fn prediction<'a>(predictions: &'a Predictions, name: &str) -> Result<&'a Prediction, ConformError> {
-    predictions.tap(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" })
+fn composed<'a>(predicted: &'a Predicted, name: &str) -> Result<&'a Composed, ConformError> {
+    let missing = |_| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
+    predicted.bounds.tap(name).map_err(missing)
 }

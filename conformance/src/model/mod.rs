@@ -81,9 +81,9 @@ fn in_the_clear(options: &Options) -> Result<CaseOutcome, ConformError> {
         exact::Rungs::Inside(rungs) => rungs,
         exact::Rungs::Escaped(message) => return Ok(CaseOutcome::new(Verdict::Escape, message, 1)),
     };
-    let predictions = model.predict(PRESET, &tokens)?;
-    let got = predictions.taps.iter().map(|tap| tap.tensor.clone()).collect::<Vec<_>>();
-    ladder::outcome(&rungs, &predictions, &got, &tokens)
+    let predicted = model.predict(PRESET, &tokens)?;
+    let got = predicted.estimates.taps.iter().map(|tap| tap.tensor.clone()).collect::<Vec<_>>();
+    ladder::outcome(&rungs, &predicted, &got, &tokens)
 }
 
 fn taps(options: &Options, cell: &OnceCell<Encrypted>) -> Result<CaseOutcome, ConformError> {
@@ -97,10 +97,10 @@ fn taps(options: &Options, cell: &OnceCell<Encrypted>) -> Result<CaseOutcome, Co
         exact::Rungs::Inside(rungs) => rungs,
         exact::Rungs::Escaped(message) => return Ok(CaseOutcome::new(Verdict::Escape, message, 1)),
     };
-    let predictions = model.predict(PRESET, &tokens)?;
+    let predicted = model.predict(PRESET, &tokens)?;
     let session = session(cell, &model, options)?;
     let got = session.taps(&model, &tokens)?;
-    let mut outcome = ladder::outcome(&rungs, &predictions, &got, &tokens)?;
+    let mut outcome = ladder::outcome(&rungs, &predicted, &got, &tokens)?;
     outcome.facts.extend(session.facts());
     Ok(outcome)
 }
@@ -124,9 +124,9 @@ fn held_out_prompts(options: &Options, cell: &OnceCell<Encrypted>) -> Result<Cas
                 return Ok(CaseOutcome::new(Verdict::Escape, format!("prompt {index}: {message}"), index + 1));
             }
         };
-        let predictions = model.predict(PRESET, tokens)?;
+        let predicted = model.predict(PRESET, tokens)?;
         let got = session.logits(&model, tokens)?;
-        tally.add(&rungs, &predictions, &got, tokens)?;
+        tally.add(&rungs, &predicted, &got, tokens)?;
         eprintln!("  prompt {index}: {} tokens, largest error {:.3e}", tokens.len(), tally.errors[index]);
     }
     let mut outcome = tally.outcome();
@@ -150,12 +150,12 @@ impl Tally {
     fn add(
         &mut self,
         rungs: &exact::Ladder,
-        predictions: &encrypted::Predictions,
+        predicted: &encrypted::Predicted,
         got: &[f64],
         tokens: &[u32],
     ) -> Result<(), ConformError> {
         let index = self.errors.len();
-        let expected = ladder::expected(rungs, predictions, "logits")?;
+        let expected = ladder::expected(rungs, predicted, "logits")?;
         let comparison = crate::metrics::compare("logits", &expected, got)?;
         let bound = expected.iter().map(|want| want.bound + want.rad).fold(0.0, f64::max);
         if !comparison.conforms() {

@@ -6,12 +6,14 @@
 //! * [`artifact`]: the model directory.
 //! * [`layout`], [`circuit`]: packing, and the circuit over any [`backend`].
 //! * [`backend`]: ciphertexts, predicted noise, or levels alone.
+//! * [`bounds`]: bounds on the errors of an encrypted run.
 //! * [`plain`]: the model in binary64.
 //! * [`session`]: what client and server do, in memory.
 //! * [`tap`]: named intermediate values.
 
 pub mod artifact;
 pub mod backend;
+pub mod bounds;
 pub mod circuit;
 mod error;
 pub mod layout;

@@ -59,6 +59,7 @@ impl Pass {
 pub fn forward(model: &Model, tokens: &[u32], last: usize, functions: Functions) -> Result<Pass> {
     let mut run = Run { model, functions, taps: Vec::new(), escapes: Vec::new() };
     let mut x = run.embed(tokens)?;
+    run.push("embedding", &x);
     if last >= tokens.len() {
         let (expected, got) = (format!("a position below {}", tokens.len()), last.to_string());
         return Err(LlmError::Prompt { expected, got });
@@ -66,7 +67,7 @@ pub fn forward(model: &Model, tokens: &[u32], last: usize, functions: Functions)
     for layer in 0..model.layers.len() {
         x = run.block(layer, x)?;
     }
-    let normal = run.normalise("final", "final.inverse-sqrt", true, &x)?;
+    let normal = run.normalise("final.layernorm", "final.inverse-sqrt", &x)?;
     let y = affine(&model.final_norm, &normal[last]);
     let logits = model.head.apply(&y);
     run.taps.push(Tensor { name: "logits".to_owned(), shape: vec![logits.len()], values: logits });
@@ -103,12 +104,14 @@ impl Run<'_> {
         let model = self.model;
         let weights = &model.layers[layer];
         let prefix = format!("layers.{layer}");
-        let normal = self.normalise(&prefix, &format!("{prefix}.inverse-sqrt"), true, &x)?;
+        let normal = self.normalise(&format!("{prefix}.layernorm"), &format!("{prefix}.inverse-sqrt"), &x)?;
         let attention = self.attention(layer, &each(&normal, |row| affine(&weights.attention_norm, row)))?;
         let mut next = sum(&x, &attention);
         let normal = match model.config.use_parallel_residual {
             true => normal,
-            false => self.normalise(&prefix, &format!("{prefix}.mlp-inverse-sqrt"), false, &next)?,
+            false => {
+                self.normalise(&format!("{prefix}.mlp-layernorm"), &format!("{prefix}.mlp-inverse-sqrt"), &next)?
+            }
         };
         let mlp = self.mlp(layer, &each(&normal, |row| affine(&weights.mlp_norm, row)))?;
         next = sum(&next, &mlp);
@@ -117,7 +120,7 @@ impl Run<'_> {
     }
 
     /// `(x - mean) / sqrt(var + eps)`; taps variance, inverse square root and result.
-    fn normalise(&mut self, prefix: &str, site: &str, tapped: bool, x: &Rows) -> Result<Rows> {
+    fn normalise(&mut self, prefix: &str, site: &str, x: &Rows) -> Result<Rows> {
         let mut normal = x.clone();
         centre(&mut normal);
         let width = self.model.config.hidden_size as f64;
@@ -126,11 +129,9 @@ impl Run<'_> {
         for (row, r) in normal.iter_mut().zip(&inverse) {
             row.iter_mut().for_each(|v| *v *= r);
         }
-        if tapped {
-            self.push_flat(&format!("{prefix}.layernorm.variance"), vec![variance.len()], variance);
-            self.push_flat(&format!("{prefix}.layernorm.inverse-sqrt"), vec![inverse.len()], inverse);
-            self.push(&format!("{prefix}.layernorm.normalised"), &normal);
-        }
+        self.push_flat(&format!("{prefix}.variance"), vec![variance.len()], variance);
+        self.push_flat(&format!("{prefix}.inverse-sqrt"), vec![inverse.len()], inverse);
+        self.push(&format!("{prefix}.normalised"), &normal);
         Ok(normal)
     }
 

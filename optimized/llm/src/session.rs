@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::backend::ckks::{Encrypted, Progress};
 use crate::backend::dry::KeyPlan;
 use crate::backend::slots::{Predicted, Predictions};
+use crate::bounds::{Bounds, compose};
 use crate::circuit::Circuit;
 use crate::error::{LlmError, Result};
 use crate::profile::Profile;
@@ -161,15 +162,32 @@ impl Observer<Ciphertext> for DecryptedTaps<'_> {
     }
 }
 
-/// Predicted values and errors of every tap for a prompt (rung R3p).
+/// Predicted values and estimated errors of every tap for a prompt (rung R3p).
 ///
 /// # Errors
 /// As [`Circuit::input`] and [`Circuit::run`].
 pub fn predict(parameters: &Parameters, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<Predictions> {
+    run_predicted(&Predicted::new(parameters), parameters, circuit, tokens)
+}
+
+/// Bounds on the errors at every tap for a prompt (`r[noise.layer]`).
+///
+/// # Errors
+/// As [`predict`].
+pub fn bounds(parameters: &Parameters, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<Bounds> {
+    let fresh = run_predicted(&Predicted::cut_at_taps(parameters), parameters, circuit, tokens)?;
+    compose(circuit.model(), &fresh)
+}
+
+fn run_predicted(
+    backend: &Predicted,
+    parameters: &Parameters,
+    circuit: &Circuit<'_>,
+    tokens: &[u32],
+) -> Result<Predictions> {
     let level = circuit.requirements(parameters.max_level())?.input_level;
-    let backend = Predicted::new(parameters);
     let input = backend.encrypt(circuit.input(tokens)?, level)?;
     let mut predictions = Predictions::default();
-    circuit.run(&backend, &input, &mut predictions)?;
+    circuit.run(backend, &input, &mut predictions)?;
     Ok(predictions)
 }

@@ -77,6 +77,7 @@ impl<S: Scalar> Pass<'_, S> {
         let embed =
             |token: &u32| model.embedding.row(*token as usize).iter().map(|&x| S::point(x, precision)).collect();
         let mut stream: Rows<S> = tokens.iter().map(embed).collect();
+        self.centred_rows("embedding", &stream);
         for (index, layer) in model.layers.iter().enumerate() {
             stream = self.block(index, layer, stream)?;
             let centred: Rows<S> = stream.par_iter().map(|x| centre(x, precision)).collect();

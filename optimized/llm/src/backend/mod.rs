@@ -29,6 +29,9 @@ pub trait Backend {
     /// Names the part of the circuit that the following operations belong to, for profiles and messages.
     fn stage(&self, name: &'static str);
 
+    /// Called on a ciphertext after its tap; only a prediction of fresh errors does anything.
+    fn cut(&self, _ct: &mut Self::Ct) {}
+
     /// `a + b`, equal levels (`r[ckks.add]`).
     ///
     /// # Errors
@@ -116,6 +119,14 @@ pub trait Backend {
     fn mul(&self, a: &Self::Ct, b: &Self::Ct) -> Result<Self::Ct> {
         let level = self.level(a).min(self.level(b));
         self.sum_of_products(&[(&self.to_level(a, level)?, &self.to_level(b, level)?)])
+    }
+
+    /// `a + conj(a)`, twice the real part of every slot.
+    ///
+    /// # Errors
+    /// No conjugation key.
+    fn twice_real(&self, a: &Self::Ct) -> Result<Self::Ct> {
+        self.add(a, &self.conjugate(a)?)
     }
 
     /// Adds rotations of the running sum by each of `steps` in turn.

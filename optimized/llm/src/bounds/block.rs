@@ -89,14 +89,16 @@ pub(super) fn normaliser(
         })
         .collect();
     let inverse = local.values(&name("inverse-sqrt"))?.to_vec();
-    let error = through_site(local, site, variances, &variance, &local.fresh(&name("inverse-sqrt"), Origin::LayerNorm)?)?;
+    let error =
+        through_site(local, site, variances, &variance, &local.fresh(&name("inverse-sqrt"), Origin::LayerNorm)?)?;
     let normalised: Vec<Vec<f64>> = local.values(&name("normalised"))?.chunks(width).map(<[f64]>::to_vec).collect();
     let fresh = local.fresh(&name("normalised"), Origin::LayerNorm)?;
     let entry = |i: usize, c: usize| {
         let reach = inverse[i] + local.factor * error[i].total();
         stream.norm[i] * reach + error[i] * (normalised[i][c].abs() / inverse[i]) + fresh[i * width + c]
     };
-    let spreads = (0..stream.tokens()).flat_map(|i| (0..width).map(move |c| (i, c))).map(|(i, c)| entry(i, c)).collect();
+    let spreads =
+        (0..stream.tokens()).flat_map(|i| (0..width).map(move |c| (i, c))).map(|(i, c)| entry(i, c)).collect();
     taps.push(Composed { name: name("variance"), spreads: variance });
     taps.push(Composed { name: name("inverse-sqrt"), spreads: error.clone() });
     taps.push(Composed { name: name("normalised"), spreads });

@@ -105,7 +105,7 @@ pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
 /// Final LayerNorm and LM head at the last position.
 fn head(local: &Local<'_>, stream: &Stream, taps: &mut Vec<Composed>) -> Result<()> {
     let normal = normaliser(local, "final.layernorm", "final.inverse-sqrt", stream, taps)?;
-    let layer = head_layer(local.model);
+    let layer = head_layer(local.model, 1.0);
     let last = stream.tokens() - 1;
     let (inverse, error) = (normal.inverse[last], normal.error[last]);
     let reach = inverse + local.factor * error.total();

@@ -33,12 +33,12 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let [query, key, value] = self.projections(layer, score_scale.recip());
 
         backend.stage("query, key, value maps");
-        let query = self.query(&query, normal)?;
-        let key = self.shiftable(&key, normal, true)?;
-        let value = self.shiftable(&value, normal, false)?;
-        self.tap(&name("query"), &[&query], || places::channels(layout, prompt, score_scale))?;
-        self.tap(&name("key"), &[&key.full], || places::channels(layout, prompt, 1.0))?;
-        self.tap(&name("value"), &[&value.full], || places::channels(layout, prompt, 1.0))?;
+        let mut query = self.query(&query, normal)?;
+        let mut key = self.shiftable(&key, normal, true)?;
+        let mut value = self.shiftable(&value, normal, false)?;
+        self.tap(&name("query"), &mut [&mut query], || places::channels(layout, prompt, score_scale))?;
+        self.tap(&name("key"), &mut [&mut key.full], || places::channels(layout, prompt, 1.0))?;
+        self.tap(&name("value"), &mut [&mut value.full], || places::channels(layout, prompt, 1.0))?;
 
         let powers = self.powers(layer, &query, key)?;
         backend.stage("power-softmax denominator");
@@ -48,23 +48,23 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         for power in &powers[1..] {
             sum = backend.add(&sum, power)?;
         }
-        let variable = backend.add_const(&backend.fold(&sum, &layout.fold_replicas())?, -middle / half)?;
-        self.tap(&name("denominator"), &[&variable], || places::heads(layout, prompt, half, middle))?;
+        let mut variable = backend.add_const(&backend.fold(&sum, &layout.fold_replicas())?, -middle / half)?;
+        self.tap(&name("denominator"), &mut [&mut variable], || places::heads(layout, prompt, half, middle))?;
         backend.stage("power-softmax reciprocal");
-        let reciprocal = backend.chebyshev(&variable, &coefficients(site, half))?;
-        self.tap(&name("reciprocal"), &[&reciprocal], || places::heads(layout, prompt, half.recip(), 0.0))?;
+        let mut reciprocal = backend.chebyshev(&variable, &coefficients(site, half))?;
+        self.tap(&name("reciprocal"), &mut [&mut reciprocal], || places::heads(layout, prompt, half.recip(), 0.0))?;
 
         let mixed = self.weighted_values(&powers, value)?;
         drop(powers);
-        let heads = backend.mul(&mixed, &reciprocal)?;
-        self.tap(&name("heads"), &[&heads], || places::channels(layout, prompt, 1.0))?;
+        let mut heads = backend.mul(&mixed, &reciprocal)?;
+        self.tap(&name("heads"), &mut [&mut heads], || places::channels(layout, prompt, 1.0))?;
 
         backend.stage("attention output map");
         let dense = weights::centred(&circuit.model.layers[layer].dense, scale);
         let babies = self.babies(&heads, &backend.conjugate(&heads)?)?;
         let output = self.channel_map(&babies, &dense.weight, false, false)?;
-        let output = backend.add_plain(&output, &self.channel_bias(&dense.bias, false, |_, _, _| true))?;
-        self.tap(&name("output"), &[&output], || places::channels(layout, prompt, scale.recip()))?;
+        let mut output = backend.add_plain(&output, &self.channel_bias(&dense.bias, false, |_, _, _| true))?;
+        self.tap(&name("output"), &mut [&mut output], || places::channels(layout, prompt, scale.recip()))?;
         Ok(output)
     }
 
@@ -140,15 +140,17 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             });
             let product = backend.mul_plain(&backend.sum_of_products(&[(query, &key)])?, &mask)?;
             let sum = backend.fold(&product, &layout.fold_channels())?;
-            scores.push(backend.add(&sum, &backend.conjugate(&sum)?)?);
+            scores.push(backend.twice_real(&sum)?);
         }
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
-        let parts: Vec<_> = scores.iter().collect();
-        self.tap(&name("scores"), &parts, || places::pairs(layout, prompt, |tau| factor(tau).recip()))?;
+        self.tap(&name("scores"), &mut scores.iter_mut().collect::<Vec<_>>(), || {
+            places::pairs(layout, prompt, |tau| factor(tau).recip())
+        })?;
         backend.stage("power-softmax powers");
-        let powers = scores.into_iter().map(|score| self.power(score, p)).collect::<Result<Vec<_>>>()?;
-        let parts: Vec<_> = powers.iter().collect();
-        self.tap(&name("powers"), &parts, || places::pairs(layout, prompt, |_| half))?;
+        let mut powers = scores.into_iter().map(|score| self.power(score, p)).collect::<Result<Vec<_>>>()?;
+        self.tap(&name("powers"), &mut powers.iter_mut().collect::<Vec<_>>(), || {
+            places::pairs(layout, prompt, |_| half)
+        })?;
         Ok(powers)
     }
 

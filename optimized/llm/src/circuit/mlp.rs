@@ -5,7 +5,7 @@
 use super::{Normal, Run, coefficients, interval, places, weights};
 use crate::artifact::Matrix;
 use crate::backend::Backend;
-use crate::error::Result;
+use crate::error::{LlmError, Result};
 use crate::tap::Observer;
 use num_complex::Complex64;
 
@@ -30,15 +30,17 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let hidden_level = level.map_or(highest, |level| highest.min(level + below));
 
         backend.stage("MLP up map");
-        let hidden = self.hidden(layer, normal, (middle, half), hidden_level)?;
+        let mut hidden = self.hidden(layer, normal, (middle, half), hidden_level)?;
         let units = circuit.model.config.intermediate_size;
-        let parts: Vec<_> = hidden.iter().collect();
-        self.tap(&name("hidden"), &parts, || places::units(layout, prompt, units, half, middle))?;
+        self.tap(&name("hidden"), &mut hidden.iter_mut().collect::<Vec<_>>(), || {
+            places::units(layout, prompt, units, half, middle)
+        })?;
         backend.stage("GELU");
         let series = coefficients(site, 1.0);
-        let active = hidden.iter().map(|part| backend.chebyshev(part, &series)).collect::<Result<Vec<_>>>()?;
-        let parts: Vec<_> = active.iter().collect();
-        self.tap(&name("activation"), &parts, || places::units(layout, prompt, units, 1.0, 0.0))?;
+        let mut active = hidden.iter().map(|part| backend.chebyshev(part, &series)).collect::<Result<Vec<_>>>()?;
+        self.tap(&name("activation"), &mut active.iter_mut().collect::<Vec<_>>(), || {
+            places::units(layout, prompt, units, 1.0, 0.0)
+        })?;
 
         backend.stage("MLP down map");
         let down = weights::centred(&circuit.model.layers[layer].down, scale);
@@ -50,12 +52,14 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
                 None => product,
             });
         }
-        let sum = match sum {
-            Some(sum) => self.gather_replicas(&sum)?,
-            None => unreachable!("a configuration has at least one hidden unit"),
+        let none = || LlmError::Operand {
+            operation: name("output"),
+            expected: "at least one hidden unit".to_owned(),
+            got: "none".to_owned(),
         };
-        let output = backend.add_plain(&sum, &self.channel_bias(&down.bias, false, |_, _, _| true))?;
-        self.tap(&name("output"), &[&output], || places::channels(layout, prompt, scale.recip()))?;
+        let sum = self.gather_replicas(&sum.ok_or_else(none)?)?;
+        let mut output = backend.add_plain(&sum, &self.channel_bias(&down.bias, false, |_, _, _| true))?;
+        self.tap(&name("output"), &mut [&mut output], || places::channels(layout, prompt, scale.recip()))?;
         Ok(output)
     }
 
@@ -85,7 +89,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
                 false => Complex64::ZERO,
             };
             let product = backend.mul(&self.rows(&babies, &entry, None)?, &factor)?;
-            let real = backend.add(&product, &backend.conjugate(&product)?)?;
+            let real = backend.twice_real(&product)?;
             let bias = |slot: usize| up.bias.get(first + slot / layout.tokens).map_or(0.0, |b| b - middle / half);
             let bias: Vec<_> = (0..layout.slots).map(|slot| Complex64::from(bias(slot))).collect();
             parts.push(backend.add_plain(&real, &bias)?);

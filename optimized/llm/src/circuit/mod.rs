@@ -18,6 +18,8 @@ mod mlp;
 mod places;
 mod weights;
 
+pub(crate) use weights::{after_norm, centred, split_qkv};
+
 use crate::artifact::{Linear, Matrix, Model, Norm};
 use crate::backend::dry::{DryRun, KeyPlan};
 use crate::backend::{Backend, chebyshev_depth};
@@ -89,6 +91,12 @@ impl<'a> Circuit<'a> {
         Ok(Self { model, layout, steps, prompt, turn })
     }
 
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &'a Model {
+        self.model
+    }
+
     /// The slot layout.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -152,6 +160,8 @@ impl<'a> Circuit<'a> {
     ) -> Result<Vec<B::Ct>> {
         let mut run = Run { circuit: self, backend, observer };
         let mut x = input.clone();
+        let alpha = stream_scale(self.entry_site(0)?, self.model.config.hidden_size);
+        run.tap("embedding", &mut [&mut x], || places::channels(&self.layout, self.prompt, 1.0 / alpha))?;
         for layer in 0..self.model.layers.len() {
             x = run.block(layer, &x)?;
         }
@@ -168,16 +178,12 @@ impl<'a> Circuit<'a> {
     ///
     /// A normalised vector has length at most `sqrt(d)`.
     fn logit_scale(&self) -> f64 {
-        let head = self.head_layer(1.0);
+        let head = head_layer(self.model, 1.0);
         let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
         let width = (self.model.config.hidden_size as f64).sqrt();
         let reach = (0..head.weight.rows).map(|i| length(head.weight.row(i)) * width + head.bias[i].abs());
         let largest = reach.fold(0.0, f64::max);
         if largest <= LARGEST_LOGIT { 1.0 } else { (-(largest / LARGEST_LOGIT).log2().ceil()).exp2() }
-    }
-
-    fn head_layer(&self, scale: f64) -> Linear {
-        weights::after_norm(&self.model.head, None, &self.model.final_norm, scale)
     }
 
     /// The first site that reads the stream as it enters `layer`; the final one after the last layer.
@@ -189,8 +195,13 @@ impl<'a> Circuit<'a> {
     }
 }
 
+/// The LM head on the normalised stream, times `scale`.
+pub(crate) fn head_layer(model: &Model, scale: f64) -> Linear {
+    weights::after_norm(&model.head, None, &model.final_norm, scale)
+}
+
 /// Middle and half width of a site's interval.
-fn interval(site: &Site) -> (f64, f64) {
+pub(crate) fn interval(site: &Site) -> (f64, f64) {
     let [a, b] = site.interval.map(|bound| bound.0);
     ((a + b) / 2.0, (b - a) / 2.0)
 }
@@ -220,9 +231,13 @@ struct Normal<C> {
 }
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
-    fn tap(&mut self, name: &str, ciphertexts: &[&B::Ct], decode: impl FnOnce() -> Decode) -> Result<()> {
+    fn tap(&mut self, name: &str, ciphertexts: &mut [&mut B::Ct], decode: impl FnOnce() -> Decode) -> Result<()> {
         if self.observer.wants(name) {
-            self.observer.tap(name, ciphertexts, &decode())?;
+            let shared: Vec<&B::Ct> = ciphertexts.iter().map(|ct| &**ct).collect();
+            self.observer.tap(name, &shared, &decode())?;
+        }
+        for ct in ciphertexts {
+            self.backend.cut(ct);
         }
         Ok(())
     }
@@ -233,8 +248,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let alpha = stream_scale(circuit.entry_site(layer)?, width);
         let next = stream_scale(circuit.entry_site(layer + 1)?, width);
         let prefix = format!("layers.{layer}");
-        let normal = self.normalise(&prefix, &format!("{prefix}.inverse-sqrt"), x)?;
-        let out = if circuit.model.config.use_parallel_residual {
+        let normal = self.normalise(&format!("{prefix}.layernorm"), &format!("{prefix}.inverse-sqrt"), x)?;
+        let mut out = if circuit.model.config.use_parallel_residual {
             let attention = self.attention(layer, &normal, next)?;
             let mlp = self.mlp(layer, &normal, next, Some(self.backend.level(&attention)))?;
             let level = self.backend.level(&mlp);
@@ -247,18 +262,18 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             drop(normal);
             let level = self.backend.level(&attention);
             let x = self.backend.add(&attention, &self.backend.scale_to(x, middle / alpha, level)?)?;
-            let normal = self.normalise("", &site, &x)?;
+            let normal = self.normalise(&format!("{prefix}.mlp-layernorm"), &site, &x)?;
             let mlp = self.mlp(layer, &normal, next, None)?;
             let level = self.backend.level(&mlp);
             self.backend.add(&mlp, &self.backend.scale_to(&x, next / middle, level)?)?
         };
-        self.tap(&format!("{prefix}.residual"), &[&out], || {
+        self.tap(&format!("{prefix}.residual"), &mut [&mut out], || {
             places::channels(&circuit.layout, circuit.prompt, 1.0 / next)
         })?;
         Ok(out)
     }
 
-    /// Variance, its inverse square root, and the rotations of the stream. An empty `prefix` taps nothing.
+    /// Variance, its inverse square root, and the rotations of the stream. Taps are called `prefix.*`.
     ///
     /// Levels: variance at `l - 1`, factor `depth` below, rotations two above the factor so that a masked copy of a
     /// map's result still meets the factor.
@@ -270,19 +285,16 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         backend.stage("layernorm variance");
         let conjugate = backend.conjugate(x)?;
         let squares = backend.mul(x, &conjugate)?;
-        let sums = backend.fold(&backend.fold(&squares, &layout.fold_channels())?, &layout.fold_heads())?;
-        let variable = backend.add_const(&sums, -middle / half)?;
+        let sums = backend.fold(&squares, &[layout.fold_channels(), layout.fold_heads()].concat())?;
+        let mut variable = backend.add_const(&sums, -middle / half)?;
+        let (tokens, name) = (circuit.prompt, |tap: &str| format!("{prefix}.{tap}"));
+        self.tap(&name("variance"), &mut [&mut variable], || places::tokens(layout, tokens, half, middle))?;
         backend.stage("layernorm inverse square root");
-        let factor = backend.chebyshev(&variable, &coefficients(site, 1.0 / alpha))?;
-        if !prefix.is_empty() {
-            let tokens = circuit.prompt;
-            let name = |tap: &str| format!("{prefix}.layernorm.{tap}");
-            self.tap(&name("variance"), &[&variable], || places::tokens(layout, tokens, half, middle))?;
-            self.tap(&name("inverse-sqrt"), &[&factor], || places::tokens(layout, tokens, alpha, 0.0))?;
-            if self.observer.wants(&name("normalised")) {
-                let normalised = backend.mul(x, &factor)?;
-                self.tap(&name("normalised"), &[&normalised], || places::channels(layout, tokens, 1.0))?;
-            }
+        let mut factor = backend.chebyshev(&variable, &coefficients(site, 1.0 / alpha))?;
+        self.tap(&name("inverse-sqrt"), &mut [&mut factor], || places::tokens(layout, tokens, alpha, 0.0))?;
+        if self.observer.wants(&name("normalised")) {
+            let mut normalised = backend.mul(x, &factor)?;
+            self.tap(&name("normalised"), &mut [&mut normalised], || places::channels(layout, tokens, 1.0))?;
         }
         backend.stage("linear maps");
         let level = (backend.level(&factor) + 2).min(backend.level(x));
@@ -337,10 +349,10 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     fn head(&mut self, x: &B::Ct) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let layout = &circuit.layout;
-        let normal = self.normalise("final", "final.inverse-sqrt", x)?;
+        let normal = self.normalise("final.layernorm", "final.inverse-sqrt", x)?;
         backend.stage("LM head");
         let babies: Vec<_> = self.lowered(&normal.babies, backend.level(&normal.factor) + 1)?;
-        let layer = circuit.head_layer(circuit.logit_scale());
+        let layer = head_layer(circuit.model, circuit.logit_scale());
         let (vocabulary, rows) = (layer.weight.rows, layout.rows());
         let inputs: Vec<_> = (0..layout.channels()).map(|c| layout.real_channels(c)).collect();
         let mut logits = Vec::new();
@@ -354,8 +366,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             let shift: Vec<_> = (0..layout.slots).map(|slot| pair(slot / layout.tokens)).collect();
             logits.push(backend.add_plain(&product, &shift)?);
         }
-        let parts: Vec<_> = logits.iter().collect();
-        self.tap("logits", &parts, || circuit.logits())?;
+        self.tap("logits", &mut logits.iter_mut().collect::<Vec<_>>(), || circuit.logits())?;
         Ok(logits)
     }
 

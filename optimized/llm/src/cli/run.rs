@@ -12,7 +12,7 @@ use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, PublicKey, S
 use touchstone_llm::artifact::Model;
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::session::{compute_blind, encrypt, evaluation_keys, predict, read};
+use touchstone_llm::session::{bounds, compute_blind, encrypt, evaluation_keys, predict, read};
 
 const PROMPT: &str = "Once upon a time there was a poor";
 
@@ -58,9 +58,9 @@ struct Outcome {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Fidelity {
     max_abs_error: f64,
-    /// Largest worst-case prediction.
+    /// Largest bound, composed layer by layer (`r[noise.layer]`).
     bound: f64,
-    /// Largest predicted standard deviation.
+    /// Largest root-sum-square standard deviation (`r[noise.rss]`).
     estimate: f64,
     mse: f64,
     token_unchanged: bool,
@@ -194,6 +194,7 @@ impl<'a> Client<'a> {
         let start = Instant::now();
         self.steps.enter("predicting noise");
         let predictions = predict(&self.parameters, &circuit, tokens)?;
+        let bound = bounds(&self.parameters, &circuit, tokens)?.bound("logits")?;
         let plain = forward(self.model, &circuit.padded(tokens), tokens.len() - 1, Functions::Polynomial)?;
         for escape in &plain.escapes {
             let [a, b] = escape.interval;
@@ -225,7 +226,7 @@ impl<'a> Client<'a> {
         let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
         let fidelity = Fidelity {
             max_abs_error: largest(&errors),
-            bound: largest(&prediction.bound),
+            bound: largest(&bound),
             estimate: largest(&prediction.deviation),
             mse: errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64,
             token_unchanged: argmax(&logits) == argmax(plain.logits()),

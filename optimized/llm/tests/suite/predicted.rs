@@ -6,7 +6,7 @@ use touchstone_ckks::{Parameters, Security};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::session::predict;
+use touchstone_llm::session::{bounds, predict};
 
 #[test]
 fn small_model_agrees_at_every_tap() {
@@ -36,7 +36,8 @@ fn compare(model: &Model, parameters: &Parameters, tokens: &[u32]) {
     println!("input level {}, {} keys", requirements.input_level, requirements.keys.count());
     let start = std::time::Instant::now();
     let predicted = predict(parameters, &circuit, tokens).unwrap();
-    println!("prediction {:.1?}", start.elapsed());
+    let composed = bounds(parameters, &circuit, tokens).unwrap();
+    println!("prediction and bounds {:.1?}", start.elapsed());
     let pass = forward(model, tokens, tokens.len() - 1, Functions::Polynomial).unwrap();
     assert!(pass.escapes.is_empty(), "{:?}", pass.escapes);
     assert_eq!(predicted.taps.len(), pass.taps.len());
@@ -44,15 +45,12 @@ fn compare(model: &Model, parameters: &Parameters, tokens: &[u32]) {
         let name = &prediction.tensor.name;
         let expected = pass.tap(name).unwrap_or_else(|| panic!("no tap {name}"));
         assert_eq!(prediction.tensor.shape, expected.shape, "{name}");
+        let limits = composed.bound(name).unwrap();
         let (mut worst, mut bound, mut deviation, mut size) = (0.0f64, 0.0f64, 0.0f64, 0.0f64);
         for (i, (got, want)) in prediction.tensor.values.iter().zip(&expected.values).enumerate() {
             let difference = (got - want).abs();
-            assert!(
-                difference <= prediction.bound[i] / 128.0,
-                "{name}[{i}]: expected {want}, got {got}, bound {:e}",
-                prediction.bound[i]
-            );
-            (worst, bound) = (worst.max(difference), bound.max(prediction.bound[i]));
+            assert!(difference <= limits[i] / 128.0, "{name}[{i}]: expected {want}, got {got}, bound {:e}", limits[i]);
+            (worst, bound) = (worst.max(difference), bound.max(limits[i]));
             (deviation, size) = (deviation.max(prediction.deviation[i]), size.max(want.abs()));
         }
         let level = prediction.level;

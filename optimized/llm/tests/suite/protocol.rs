@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use touchstone_llm::artifact::{Linear, Model, Norm};
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::session::predict;
+use touchstone_llm::session::bounds;
 
 /// A model directory and a place for keys and messages.
 struct World {
@@ -65,6 +65,14 @@ fn key_generation_encryption_computation_and_decryption_in_four_processes() {
     let world = World::new(&model);
     let (seed, prompt) = (format!("{SEED:x}"), prompt());
     world.accepts(&["keygen", "--out", "@client", "--insecure-seed", &seed]);
+    // A second key generation does not overwrite a secret key.
+    world.refuses(&["keygen", "--out", "@client"], PRESET, &["secret.key", "exists"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(world.path("client/secret.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "secret.key can be read by others");
+    }
     let message = ["--prompt", &prompt, "--public", "@client/public.key", "--out", "@input", "--insecure-seed", "9"];
     world.accepts(&[&["encrypt"], &message[..]].concat());
     // The server's directory has the evaluation keys, nothing else of the client's.
@@ -76,7 +84,7 @@ fn key_generation_encryption_computation_and_decryption_in_four_processes() {
 
     let parameters = toy_parameters(9);
     let circuit = Circuit::new(&model, parameters.slots(), TOKENS.len()).unwrap();
-    let bound = predict(&parameters, &circuit, &TOKENS).unwrap().tap("logits").unwrap().bound.clone();
+    let bound = bounds(&parameters, &circuit, &TOKENS).unwrap().bound("logits").unwrap();
     let plain = forward(&model, &circuit.padded(&TOKENS), TOKENS.len() - 1, Functions::Polynomial).unwrap();
     let logits: Vec<f64> = serde_json::from_slice(&std::fs::read(world.path("logits")).unwrap()).unwrap();
     assert_eq!(logits.len(), plain.logits().len());

@@ -1,8 +1,8 @@
-//! Predicted noise: the circuit on plain slots, with two predictions of each slot's error (rung R3p).
+//! Predicted noise: the circuit on plain slots, with an estimate of each slot's error (rung R3p).
 //!
-//! The *estimate* is a root-sum-square standard deviation (`r[noise.rss]`). The *bound* adds absolute values
-//! (`r[noise.worst-case]`) and is kept per source, so that a bound can be taken apart. Both use the values of the slots at
-//! hand, so they hold for this input, not for all inputs.
+//! The estimate is a root-sum-square standard deviation (`r[noise.rss]`). It uses the values of the slots at hand, so it
+//! holds for this input, not for all inputs. With taps cut, it is the error made since the last tap, from which
+//! [`crate::bounds`] composes bounds.
 //!
 //! Operations, levels and scales are those of the engine, step for step; only the integers are left out.
 
@@ -12,7 +12,8 @@ mod slot;
 mod taylor;
 
 pub use observe::{Prediction, Predictions};
-pub use slot::{SOURCES, SlotCt, Source};
+pub use slot::SlotCt;
+pub(crate) use taylor::Growth;
 
 use super::{Backend, Diagonals, require_equal_levels, require_level};
 use crate::error::{LlmError, Result};
@@ -21,18 +22,13 @@ use std::cell::Cell;
 use touchstone_ckks::Parameters;
 use touchstone_ckks::ckks::noise::{self, NoiseModel};
 
-/// Failure probability of all bounds of one run together (`r[noise.bound]`): 2^-40.
-pub const FAILURE: f64 = 1.0 / (1u64 << 40) as f64;
-/// Errors that one run may draw, for the union bound; each operation draws `N` coefficients.
-pub const DRAWS: f64 = (1u64 << 20) as f64;
-
 /// The backend that predicts values and errors.
 #[derive(Debug)]
 pub struct Predicted {
     parameters: Parameters,
     noise: NoiseModel,
-    /// Bound on a complex slot's fresh error per standard deviation of its parts: `sqrt(2) D`.
-    reach: f64,
+    /// Whether taps drop the error that they have seen.
+    cut: bool,
     stage: Cell<&'static str>,
 }
 
@@ -41,8 +37,13 @@ impl Predicted {
     #[must_use]
     pub fn new(parameters: &Parameters) -> Self {
         let noise = NoiseModel::new(parameters);
-        let reach = std::f64::consts::SQRT_2 * noise::bound_factor(FAILURE, DRAWS * parameters.n() as f64);
-        Self { parameters: parameters.clone(), noise, reach, stage: Cell::new("input") }
+        Self { parameters: parameters.clone(), noise, cut: false, stage: Cell::new("input") }
+    }
+
+    /// The backend whose ciphertexts lose their error at every tap, so that a tap sees the error made since the last one.
+    #[must_use]
+    pub fn cut_at_taps(parameters: &Parameters) -> Self {
+        Self { cut: true, ..Self::new(parameters) }
     }
 
     /// What encryption under the public key makes of `values` at `level`.
@@ -52,8 +53,8 @@ impl Predicted {
     pub fn encrypt(&self, values: Vec<Complex64>, level: usize) -> Result<SlotCt> {
         self.check_length("encrypt", &values)?;
         let mut ct = SlotCt::exact(values, level, self.parameters.canonical_scale(level));
-        self.add_fresh(&mut ct, Source::Encode, noise::encode());
-        self.add_fresh(&mut ct, Source::Fresh, self.noise.fresh_public());
+        self.add_fresh(&mut ct, noise::encode());
+        self.add_fresh(&mut ct, self.noise.fresh_public());
         Ok(ct)
     }
 
@@ -64,10 +65,9 @@ impl Predicted {
     }
 
     /// Adds an independent error of a coefficient variance.
-    fn add_fresh(&self, ct: &mut SlotCt, source: Source, coefficient_variance: f64) {
+    fn add_fresh(&self, ct: &mut SlotCt, coefficient_variance: f64) {
         let deviation = self.noise.slot_std(coefficient_variance, ct.scale);
         ct.variance.iter_mut().for_each(|v| *v += deviation * deviation);
-        ct.bound[source as usize].iter_mut().for_each(|b| *b += self.reach * deviation);
     }
 
     fn check_length(&self, operation: &str, values: &[Complex64]) -> Result<()> {
@@ -84,7 +84,6 @@ impl Predicted {
         let unit = ct.scale / target;
         for (i, z) in ct.values.iter().enumerate() {
             out.variance[i] += z.norm_sqr() * unit * unit / 12.0;
-            out.bound[Source::Encode as usize][i] += z.norm() * unit / 2.0;
         }
         out.scale = target;
         out
@@ -96,7 +95,6 @@ impl Predicted {
         let unit = 1.0 / ct.scale;
         out.values.iter_mut().for_each(|z| *z += c);
         out.variance.iter_mut().for_each(|v| *v += unit * unit / 12.0);
-        out.bound[Source::Encode as usize].iter_mut().for_each(|b| *b += unit / 2.0);
         out
     }
 
@@ -106,7 +104,7 @@ impl Predicted {
 
     fn switched(&self, mut ct: SlotCt) -> SlotCt {
         let variance = self.noise.key_switch(ct.level);
-        self.add_fresh(&mut ct, Source::KeySwitch, variance);
+        self.add_fresh(&mut ct, variance);
         ct
     }
 
@@ -114,11 +112,7 @@ impl Predicted {
     fn rescaled(&self, mut ct: SlotCt) -> SlotCt {
         ct.scale /= self.parameters.chain()[ct.level] as f64;
         ct.level -= 1;
-        self.add_fresh(&mut ct, Source::Rescale, self.noise.rounding());
-        let labels = noise::scale_label(2);
-        for (z, bound) in ct.values.iter().zip(&mut ct.bound[Source::Encode as usize]) {
-            *bound += z.norm() * labels;
-        }
+        self.add_fresh(&mut ct, self.noise.rounding());
         ct
     }
 
@@ -135,7 +129,7 @@ impl Predicted {
         let mut empty = true;
         for (b, baby) in babies.iter().enumerate() {
             if let Some(weights) = diagonals(giant, b) {
-                sum.add_weighted(baby, &weights, encode, self.reach * encode);
+                sum.add_weighted(baby, &weights, encode);
                 empty = false;
             }
         }
@@ -158,6 +152,12 @@ impl Backend for Predicted {
         self.stage.set(name);
     }
 
+    fn cut(&self, ct: &mut SlotCt) {
+        if self.cut {
+            ct.variance.fill(0.0);
+        }
+    }
+
     fn add(&self, a: &SlotCt, b: &SlotCt) -> Result<SlotCt> {
         require_equal_levels("add", a.level, b.level)?;
         Ok(a.combined(b, 1.0))
@@ -176,7 +176,7 @@ impl Backend for Predicted {
         self.check_length("add a plaintext", values)?;
         let mut out = a.clone();
         out.values.iter_mut().zip(values).for_each(|(z, v)| *z += v);
-        self.add_fresh(&mut out, Source::Encode, noise::encode());
+        self.add_fresh(&mut out, noise::encode());
         Ok(out)
     }
 
@@ -185,7 +185,7 @@ impl Backend for Predicted {
         self.check_length("plaintext product", values)?;
         let encode = self.noise.slot_std(noise::encode(), a.scale);
         let mut out = SlotCt::exact(vec![Complex64::ZERO; self.slots()], a.level, a.scale * a.scale);
-        out.add_weighted(a, values, encode, self.reach * encode);
+        out.add_weighted(a, values, encode);
         Ok(self.rescaled(out))
     }
 
@@ -239,6 +239,12 @@ impl Backend for Predicted {
             got: "none".to_owned(),
         };
         Ok(self.rescaled(sum.ok_or_else(none)?))
+    }
+
+    fn twice_real(&self, a: &SlotCt) -> Result<SlotCt> {
+        let mut out = a.times_exact(2.0);
+        out.values.iter_mut().for_each(|z| z.im = 0.0);
+        Ok(self.switched(out))
     }
 
     fn chebyshev(&self, a: &SlotCt, coefficients: &[f64]) -> Result<SlotCt> {

@@ -1,6 +1,6 @@
 //! Predictions at taps.
 
-use super::slot::{SOURCES, SlotCt};
+use super::slot::SlotCt;
 use crate::error::Result;
 use crate::tap::{Decode, Observer, Tensor};
 
@@ -11,10 +11,6 @@ pub struct Prediction {
     pub tensor: Tensor,
     /// Root-sum-square estimate of the standard deviation of each entry (`r[noise.rss]`).
     pub deviation: Vec<f64>,
-    /// Bound on the absolute error of each entry (`r[noise.worst-case]`).
-    pub bound: Vec<f64>,
-    /// The bound by source, in the order of [`SOURCES`].
-    pub terms: [Vec<f64>; SOURCES.len()],
     /// Level of the tap's ciphertexts.
     pub level: usize,
 }
@@ -43,14 +39,9 @@ impl Observer<SlotCt> for Predictions {
         let slots: Vec<_> = ciphertexts.iter().map(|ct| ct.values.clone()).collect();
         let deviations: Vec<Vec<f64>> =
             ciphertexts.iter().map(|ct| ct.variance.iter().map(|v| v.sqrt()).collect()).collect();
-        let terms: [Vec<f64>; SOURCES.len()] = std::array::from_fn(|source| {
-            let bounds: Vec<&[f64]> = ciphertexts.iter().map(|ct| ct.bound[source].as_slice()).collect();
-            decode.errors(&bounds)
-        });
-        let bound = (0..decode.places.len()).map(|i| terms.iter().map(|term| term[i]).sum()).collect();
         let tensor = Tensor { name: name.to_owned(), shape: decode.shape.clone(), values: decode.values(&slots) };
         let level = ciphertexts.first().map_or(0, |ct| ct.level);
-        self.taps.push(Prediction { tensor, deviation: decode.errors(&deviations), bound, terms, level });
+        self.taps.push(Prediction { tensor, deviation: decode.errors(&deviations), level });
         Ok(())
     }
 }

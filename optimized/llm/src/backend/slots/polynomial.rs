@@ -27,16 +27,11 @@ pub(super) fn evaluate(backend: &Predicted, input: &SlotCt, coefficients: &[f64]
     Ok(out)
 }
 
-/// Adds the error that the input's error makes.
+/// Adds the error that the input's error makes, to first order.
 fn add_input_error(out: &mut SlotCt, input: &SlotCt, coefficients: &[f64]) {
     let growth = Growth::new(coefficients);
     for i in 0..out.values.len() {
-        let u = input.values[i].re;
-        out.variance[i] += growth.slope(u).powi(2) * input.variance[i];
-        let factor = growth.factor(u, input.total(i));
-        for (mine, theirs) in out.bound.iter_mut().zip(&input.bound) {
-            mine[i] += factor * theirs[i];
-        }
+        out.variance[i] += growth.slope(input.values[i].re).powi(2) * input.variance[i];
     }
 }
 

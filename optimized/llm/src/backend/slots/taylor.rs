@@ -8,7 +8,7 @@ const ORDER: usize = 24;
 /// Taylor's formula: `sum_(m < ORDER) |p^(m)(u)| e^m / m!`, and for the remainder `sup |p^(ORDER)| e^ORDER / ORDER!` over points within
 /// `e` of `[-1, 1]`. Those lie in the Bernstein ellipse of parameter `rho = 1 + e + sqrt(2 e + e^2)`, on which a polynomial of
 /// degree `n` is at most `rho^n` times its maximum on `[-1, 1]`; for derivatives of `T_k` that maximum is at 1.
-pub(super) struct Growth {
+pub(crate) struct Growth {
     /// Chebyshev coefficients of `p^(m) / m!`, `m = 1, ...`.
     derivatives: Vec<Vec<f64>>,
     /// `|c_k| T_k^(ORDER)(1) / ORDER!`.
@@ -16,7 +16,7 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    pub(super) fn new(coefficients: &[f64]) -> Self {
+    pub(crate) fn new(coefficients: &[f64]) -> Self {
         let mut derivatives: Vec<Vec<f64>> = Vec::new();
         let mut current = coefficients.to_vec();
         for m in 1..ORDER {
@@ -36,12 +36,12 @@ impl Growth {
     }
 
     /// `|p'(u)|`.
-    pub(super) fn slope(&self, u: f64) -> f64 {
+    pub(crate) fn slope(&self, u: f64) -> f64 {
         self.derivatives.first().map_or(0.0, |first| clenshaw(first, u).abs())
     }
 
     /// The bound divided by `e`; for `e = 0` the slope.
-    pub(super) fn factor(&self, u: f64, e: f64) -> f64 {
+    pub(crate) fn factor(&self, u: f64, e: f64) -> f64 {
         let rho = 1.0 + e + (e * (2.0 + e)).sqrt();
         let remainder = self.remainder.iter().rev().fold(0.0, |sum, c| sum * rho + c);
         let local = self.derivatives.iter().rev().fold(0.0, |sum, series| sum * e + clenshaw(series, u).abs());
