@@ -9,8 +9,8 @@ use touchstone_reference::ckks as exact;
 use touchstone_reference::error::ReferenceError;
 use touchstone_spec::params::ParameterLiteral;
 
-/// Rotations for which both sides hold keys; the last one wraps.
-pub const ROTATIONS: [i64; 4] = [1, 2, 7, -3];
+/// Rotations for which both sides hold keys: one wraps, and one is a copy.
+pub const ROTATIONS: [i64; 5] = [1, 2, 7, -3, 0];
 
 /// Limbs of one or more polynomials in coefficient form, with the scale label.
 pub struct Output {

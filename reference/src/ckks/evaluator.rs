@@ -171,11 +171,15 @@ impl<'a> Evaluator<'a> {
 
     /// Slot `j` of the result is slot `j + r` of the input, cyclically; level and scale unchanged (`r[ckks.rotate]`).
     ///
-    /// `key` is the Galois key of [`rotation_element`]. Noise: `noise.keyswitch`.
+    /// `key` is the Galois key of [`rotation_element`]; a rotation by a multiple of `N/2` is a copy and does not use it.
+    /// Noise: `noise.keyswitch`.
     ///
     /// # Errors
     /// As [`Self::galois`].
     pub fn rotate(&self, a: &Ciphertext, r: i64, key: &KeySwitchKey) -> Result<Ciphertext, ReferenceError> {
+        if r.rem_euclid(self.params.slots() as i64) == 0 {
+            return Ok(a.clone());
+        }
         self.galois(a, rotation_element(self.params, r), key)
     }
 
