@@ -11,9 +11,10 @@ mod prompts;
 use crate::case::{Case, Cost};
 use crate::metrics::{TokenVerdict, compare_token};
 use crate::{CaseOutcome, ConformError, Options, Verdict};
-use encrypted::{Encrypted, Model};
+use encrypted::{Encrypted, Model, Predicted};
 use std::cell::OnceCell;
 use std::rc::Rc;
+use touchstone_llm::tap::Tensor;
 
 /// Prompt of the tap cases where the user gives none: 32 tokens of the shipped model's tokenizer.
 pub const DEFAULT_PROMPT: &str = "Once upon a time there was a poor woodcutter who lived with his wife and two children on the edge of a great forest";
@@ -71,19 +72,9 @@ fn session<'a>(cell: &'a OnceCell<Encrypted>, model: &Model, options: &Options) 
 }
 
 fn in_the_clear(options: &Options) -> Result<CaseOutcome, ConformError> {
-    if let Some(skip) = missing_model(options) {
-        return Ok(skip);
-    }
-    let model = Model::load(&options.model)?;
-    let reference = exact::Reference::load(&options.model)?;
-    let tokens = reference.tokens(&options.prompt)?;
-    let rungs = match reference.rungs(&tokens)? {
-        exact::Rungs::Inside(rungs) => rungs,
-        exact::Rungs::Escaped(message) => return Ok(CaseOutcome::new(Verdict::Escape, message, 1)),
-    };
-    let predicted = model.predict(PRESET, &tokens)?;
-    let got = predicted.estimates.taps.iter().map(|tap| tap.tensor.clone()).collect::<Vec<_>>();
-    let mut outcome = ladder::outcome(&rungs, &predicted, &got, &tokens)?;
+    let mut outcome = one_prompt(options, |_, predicted, _| {
+        Ok(predicted.estimates.taps.iter().map(|tap| tap.tensor.clone()).collect())
+    })?;
     if outcome.verdict == Verdict::Pass {
         // Nothing was encrypted, so the slack of a noise bound says nothing; the message has the count.
         outcome.taps.clear();
@@ -92,6 +83,16 @@ fn in_the_clear(options: &Options) -> Result<CaseOutcome, ConformError> {
 }
 
 fn taps(options: &Options, cell: &OnceCell<Encrypted>) -> Result<CaseOutcome, ConformError> {
+    let mut outcome = one_prompt(options, |model, _, tokens| session(cell, model, options)?.taps(model, tokens))?;
+    outcome.facts.extend(cell.get().map(Encrypted::facts).unwrap_or_default());
+    Ok(outcome)
+}
+
+/// The ladder of the prompt of the options, with the values of the run under test from `run`.
+fn one_prompt(
+    options: &Options,
+    run: impl FnOnce(&Model, &Predicted, &[u32]) -> Result<Vec<Tensor>, ConformError>,
+) -> Result<CaseOutcome, ConformError> {
     if let Some(skip) = missing_model(options) {
         return Ok(skip);
     }
@@ -103,11 +104,8 @@ fn taps(options: &Options, cell: &OnceCell<Encrypted>) -> Result<CaseOutcome, Co
         exact::Rungs::Escaped(message) => return Ok(CaseOutcome::new(Verdict::Escape, message, 1)),
     };
     let predicted = model.predict(PRESET, &tokens)?;
-    let session = session(cell, &model, options)?;
-    let got = session.taps(&model, &tokens)?;
-    let mut outcome = ladder::outcome(&rungs, &predicted, &got, &tokens)?;
-    outcome.facts.extend(session.facts());
-    Ok(outcome)
+    let got = run(&model, &predicted, &tokens)?;
+    ladder::outcome(&rungs, &predicted, &got, &tokens)
 }
 
 fn held_out_prompts(options: &Options, cell: &OnceCell<Encrypted>) -> Result<CaseOutcome, ConformError> {
@@ -155,7 +153,7 @@ impl Tally {
     fn add(
         &mut self,
         rungs: &exact::Ladder,
-        predicted: &encrypted::Predicted,
+        predicted: &Predicted,
         got: &[f64],
         tokens: &[u32],
     ) -> Result<(), ConformError> {
