@@ -6,6 +6,8 @@ use safetensors::tensor::TensorView;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
+use touchstone_ckks::ckks::serialise::{EvaluationKeyReader, write_evaluation_keys};
+use touchstone_ckks::{Context, EvaluationKeys};
 use touchstone_llm::artifact::{Linear, Model, Norm};
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::plain::{Functions, forward};
@@ -109,6 +111,8 @@ fn refusals(world: &World, prompt: &str) {
         world.refuses(&["compute", "--keys", keys, "--in", input, "--out", "@x"], preset, pieces);
     };
     compute("@short.keys", "@input", PRESET, &["short.keys"]);
+    drop_one_rotation(&world.path("server/evaluation.keys"), &world.path("lacking.keys"));
+    compute("@lacking.keys", "@input", PRESET, &["no key for rotation by", "level"]);
     compute("@server/evaluation.keys", "@short.input", PRESET, &["short.input"]);
     // The encrypted logits are a ciphertext, but of the wrong level.
     let level = ["input ciphertext", "expected level 23", "got level 0"];
@@ -119,6 +123,21 @@ fn refusals(world: &World, prompt: &str) {
     compute("@server/evaluation.keys", "@input", "toy-n8", &["input", "parameter"]);
     let decrypt = ["decrypt", "--prompt", prompt, "--secret", "@short.secret", "--in", "@output"];
     world.refuses(&decrypt, PRESET, &["short.secret"]);
+}
+
+/// Copies evaluation keys but for the rotation of highest key id.
+fn drop_one_rotation(from: &Path, to: &Path) {
+    let context = Context::new(toy_parameters(9)).unwrap();
+    let mut reader = EvaluationKeyReader::new(std::fs::File::open(from).unwrap(), &context).unwrap();
+    let conjugation = context.conjugation_element() as u32;
+    let dropped = reader.entries().iter().map(|entry| entry.0).filter(|&id| id != conjugation).max().unwrap();
+    let mut keys = EvaluationKeys::new();
+    while let Some(key) = reader.next_key().unwrap() {
+        if key.key_id() != dropped {
+            keys.insert(key);
+        }
+    }
+    write_evaluation_keys(std::fs::File::create(to).unwrap(), &context, &keys).unwrap();
 }
 
 #[test]
