@@ -1,31 +1,49 @@
 //! Turns a trained Power-Softmax model into a polynomial-model artifact (`r[artifact.files]`).
 //!
-//! Intervals come from calibration in binary64 over windows of a text and over short prompts in the padding
-//! convention (`r[model.pad]`); degrees are the smallest of a fixed list that meet the stated targets.
+//! Intervals come from calibration in binary64 over prompts in the padding convention (`r[model.pad]`), natural ones and
+//! ones of rare tokens, and over every embedding row; degrees are the smallest of a fixed list that meet the stated
+//! targets.
+
+mod ceiling;
+mod prompts;
+
+pub use ceiling::first_layer_denominator;
+pub use prompts::Prompts;
 
 use crate::approx::replacement;
 use crate::error::ReferenceError;
-use crate::model::{Model, cyclic, encode, forward};
+use crate::model::{Model, centre, forward, variance};
 use crate::rungs::{Exact, Replaced, Rung, site_function};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use tokenizers::Tokenizer;
 use touchstone_spec::artifact::{Function, ModelConfig, POLYNOMIALS_FORMAT, Polynomials, Site, site_names};
 
-/// Text between two stories.
-const SEPARATOR: &str = "<|endoftext|>";
-/// Degrees tried for inverse square roots; the first with a certified relative error of at most
-/// [`INVERSE_SQRT_TARGET`] is taken.
-const INVERSE_SQRT_DEGREES: [usize; 4] = [15, 31, 63, 127];
-/// Relative error aimed at for inverse square roots.
-const INVERSE_SQRT_TARGET: f64 = 1.0 / 65536.0;
+/// Degrees of inverse square roots and the certified relative error that is aimed at: the first that holds is taken, so
+/// that an error above 2^-16 is admitted only where it saves the level that degree 127 costs.
+const INVERSE_SQRT_CHOICES: [(usize, f64); 5] =
+    [(15, 1.0 / 65536.0), (31, 1.0 / 65536.0), (63, 1.0 / 65536.0), (63, 1.0 / 4096.0), (127, 1.0 / 4096.0)];
 /// Degrees of GELU and of the reciprocal, tried in this order until logits stay within [`LOGIT_TARGET`].
 const ACTIVATION_DEGREES: [[usize; 2]; 5] = [[15, 127], [31, 127], [31, 255], [63, 255], [63, 511]];
 /// Largest admitted difference of a logit on the held-out prompts.
 const LOGIT_TARGET: f64 = 0.02;
+/// Factor on an input's maximum over all prompts: room for rounding here and for the noise of encrypted inputs.
+const CEILING_MARGIN: f64 = 1.0 + 1.0 / 64.0;
 
 /// Smallest and largest input of each site.
 pub type Ranges = BTreeMap<String, [f64; 2]>;
+
+/// What is known of the inputs of each site, and how far intervals go beyond it.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// Inputs seen ([`calibrate`]).
+    pub ranges: Ranges,
+    /// Largest inputs over all prompts, at sites where they are known ([`first_layer_denominator`]).
+    pub ceilings: BTreeMap<String, f64>,
+    /// Factor between the ranges and the intervals, at least 1.
+    pub margin: f64,
+    /// The artifact's account of the data and the margin.
+    pub description: String,
+}
 
 /// How far the polynomial model is from the exact one on held-out prompts, both in binary64.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,72 +58,38 @@ pub struct Agreement {
     pub escapes: usize,
 }
 
-/// Windows of a text and short prompts made from their beginnings.
-#[derive(Clone, Debug)]
-pub struct Prompts {
-    /// Token sequences of the context's full length.
-    pub windows: Vec<Vec<u32>>,
-    /// Number of leading tokens that are the prompt proper, for each window.
-    pub lengths: Vec<usize>,
-}
-
-impl Prompts {
-    /// `count` windows evenly spread over the stories of `text`, each preceded by a short prompt from its beginning,
-    /// extended cyclically. The lengths of the short prompts go through `1..context` in turn.
-    ///
-    /// # Errors
-    /// [`ReferenceError::BadOperand`] when the text does not tokenise or is shorter than one window.
-    pub fn draw(tokenizer: &Tokenizer, text: &str, context: usize, count: usize) -> Result<Self, ReferenceError> {
-        let mut all: Vec<Vec<u32>> = Vec::new();
-        for story in text.split(SEPARATOR) {
-            let tokens = encode(tokenizer, story.trim())?;
-            all.extend(tokens.chunks_exact(context).map(<[u32]>::to_vec));
-        }
-        if all.is_empty() || count == 0 {
-            return Err(ReferenceError::BadOperand {
-                operation: "calibration",
-                expected: format!("at least one window of {context} tokens"),
-                got: format!("{} windows, {count} asked for", all.len()),
-            });
-        }
-        let count = count.min(all.len());
-        let (mut windows, mut lengths) = (Vec::new(), Vec::new());
-        for i in 0..count {
-            let window = all[i * all.len() / count].clone();
-            let length = 1 + i % (context.max(2) - 1);
-            windows.push(cyclic(&window[..length], context));
-            lengths.push(length);
-            windows.push(window);
-            lengths.push(context);
-        }
-        Ok(Self { windows, lengths })
-    }
-}
-
 /// Smallest and largest input of every site over the prompts, with the exact functions in binary64.
+///
+/// The first LayerNorm reads embedding rows, so its range includes the variance of every row of the vocabulary.
 ///
 /// # Errors
 /// What [`forward`] refuses.
-pub fn calibrate(model: &Model, prompts: &Prompts) -> Result<Ranges, ReferenceError> {
-    let ranges = prompts.windows.par_iter().map(|tokens| {
+pub fn calibrate(model: &Model, prompts: &[Prompts]) -> Result<Ranges, ReferenceError> {
+    let windows: Vec<&Vec<u32>> = prompts.iter().flat_map(|set| &set.windows).collect();
+    let ranges = windows.into_par_iter().map(|tokens| {
         let mut ranges = Ranges::new();
         let mut observe = |name: &str, _: &[usize], values: &[f64]| {
             if let Some(site) = site_of_tap(name) {
-                let range = ranges.entry(site).or_insert([f64::INFINITY, f64::NEG_INFINITY]);
-                for &x in values {
-                    *range = [range[0].min(x), range[1].max(x)];
-                }
+                include(&mut ranges, &site, values);
             }
         };
         forward(model, tokens, tokens.len() - 1, &Exact, (), &mut observe).map(|_| ranges)
     });
-    ranges.try_reduce(Ranges::new, |mut all, one| {
-        for (site, [low, high]) in one {
-            let range = all.entry(site).or_insert([low, high]);
-            *range = [range[0].min(low), range[1].max(high)];
-        }
+    let mut ranges = ranges.try_reduce(Ranges::new, |mut all, one| {
+        one.iter().for_each(|(site, ends)| include(&mut all, site, ends));
         Ok(all)
-    })
+    })?;
+    let rows = (0..model.embedding.rows).map(|row| variance(&centre::<f64>(model.embedding.row(row), ()), ()));
+    include(&mut ranges, "layers.0.inverse-sqrt", &rows.collect::<Vec<f64>>());
+    Ok(ranges)
+}
+
+/// Extends the range of a site to some values.
+fn include(ranges: &mut Ranges, site: &str, values: &[f64]) {
+    let range = ranges.entry(site.to_owned()).or_insert([f64::INFINITY, f64::NEG_INFINITY]);
+    for &x in values {
+        *range = [range[0].min(x), range[1].max(x)];
+    }
 }
 
 /// The site whose inputs a tap shows.
@@ -122,12 +106,13 @@ fn site_of_tap(tap: &str) -> Option<String> {
 /// Interval on which a site's replacement is certified: the observed range with a margin.
 ///
 /// A positive range `[low, high]` becomes `[low / margin, high * margin]`; denominators start at 0, which they approach
-/// at first positions; GELU's interval is symmetric.
+/// at first positions, and end 1/64 above their maximum over all prompts where that `ceiling` is given; GELU's interval
+/// is symmetric.
 #[must_use]
-pub fn interval(function: &Function, [low, high]: [f64; 2], margin: f64) -> [f64; 2] {
+pub fn interval(function: &Function, [low, high]: [f64; 2], margin: f64, ceiling: Option<f64>) -> [f64; 2] {
     match function {
         Function::InverseSqrt { .. } => [low / margin, high * margin],
-        Function::Reciprocal { .. } => [0.0, high * margin],
+        Function::Reciprocal { .. } => [0.0, ceiling.map_or(high * margin, |most| most * CEILING_MARGIN)],
         Function::Gelu => {
             let largest = low.abs().max(high.abs()) * margin;
             [-largest, largest]
@@ -169,31 +154,32 @@ fn argmax(logits: &[f64]) -> usize {
     (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
 }
 
-/// Chooses degrees and certifies one replacement per site.
+/// Chooses degrees and certifies one replacement per site; also compares the result with the exact functions on each
+/// set of held-out prompts.
 ///
 /// # Errors
 /// As [`replacement`]; [`ReferenceError::BadOperand`] when no degree of the list meets the targets or a site was not
 /// observed.
 pub fn replace(
     model: &Model,
-    ranges: &Ranges,
-    held_out: &Prompts,
-    margin: f64,
-    calibration: &str,
-) -> Result<(Polynomials, Agreement), ReferenceError> {
+    calibration: &Calibration,
+    held_out: &[Prompts],
+) -> Result<(Polynomials, Vec<Agreement>), ReferenceError> {
     let mut best = None;
     for [gelu, reciprocal] in ACTIVATION_DEGREES {
         let sites = site_names(&model.config)
             .iter()
-            .map(|name| choose(&model.config, name, ranges, margin, gelu, reciprocal))
+            .map(|name| choose(&model.config, name, calibration, gelu, reciprocal))
             .collect::<Result<Vec<Site>, _>>()?;
         let polynomials =
-            Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration: calibration.to_owned(), sites };
-        let agreement = compare(model, held_out, &Replaced::new(&model.config, &polynomials)?)?;
-        if agreement.max_difference <= LOGIT_TARGET && agreement.escapes == 0 {
-            return Ok((polynomials, agreement));
+            Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration: calibration.description.clone(), sites };
+        let rung = Replaced::new(&model.config, &polynomials)?;
+        let agreements =
+            held_out.iter().map(|prompts| compare(model, prompts, &rung)).collect::<Result<Vec<Agreement>, _>>()?;
+        if agreements.iter().all(|one| one.max_difference <= LOGIT_TARGET && one.escapes == 0) {
+            return Ok((polynomials, agreements));
         }
-        best = Some(agreement);
+        best = Some(agreements);
     }
     Err(ReferenceError::BadOperand {
         operation: "choice of degrees",
@@ -205,31 +191,30 @@ pub fn replace(
 fn choose(
     config: &ModelConfig,
     name: &str,
-    ranges: &Ranges,
-    margin: f64,
+    calibration: &Calibration,
     gelu: usize,
     reciprocal: usize,
 ) -> Result<Site, ReferenceError> {
     let function = site_function(config, name);
-    let observed = *ranges.get(name).ok_or_else(|| ReferenceError::BadOperand {
+    let observed = *calibration.ranges.get(name).ok_or_else(|| ReferenceError::BadOperand {
         operation: "choice of degrees",
         expected: format!("inputs of {name}"),
         got: "none".to_owned(),
     })?;
-    let certified = interval(&function, observed, margin);
+    let certified = interval(&function, observed, calibration.margin, calibration.ceilings.get(name).copied());
     match function {
         Function::Gelu => replacement(name, function, observed, certified, gelu),
         Function::Reciprocal { .. } => replacement(name, function, observed, certified, reciprocal),
         Function::InverseSqrt { .. } => {
-            for degree in INVERSE_SQRT_DEGREES {
+            for (degree, target) in INVERSE_SQRT_CHOICES {
                 let site = replacement(name, function, observed, certified, degree)?;
-                if site.sup_error.0 <= INVERSE_SQRT_TARGET {
+                if site.sup_error.0 <= target {
                     return Ok(site);
                 }
             }
             Err(ReferenceError::BadOperand {
                 operation: "choice of degrees",
-                expected: format!("relative error {INVERSE_SQRT_TARGET:e} at degree 127 or below"),
+                expected: "an error within the target at degree 127 or below".to_owned(),
                 got: format!("{name} on {certified:?}"),
             })
         }

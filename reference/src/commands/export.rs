@@ -2,12 +2,16 @@
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use touchstone_reference::export::{Agreement, Prompts, calibrate, replace};
-use touchstone_reference::model::{load, load_tokenizer};
+use touchstone_reference::export::{Agreement, Calibration, Prompts, calibrate, first_layer_denominator, replace};
+use touchstone_reference::model::{Model, load, load_tokenizer};
 use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, Site};
+
+/// Seeds of the rare-token prompts for calibration and for the comparison.
+const SEEDS: [u64; 2] = [1, 2];
 
 /// Arguments of `reference export`.
 #[derive(Args)]
@@ -24,15 +28,19 @@ pub struct Export {
     /// Directory to write.
     #[arg(long)]
     out: PathBuf,
-    /// Windows drawn from the calibration text; as many short prompts are added.
+    /// Windows drawn from the calibration text; short prompts and prompts of rare tokens are added.
     #[arg(long, default_value_t = 4000)]
     windows: usize,
-    /// Windows drawn from the held-out text; as many short prompts are added.
+    /// Windows drawn from the held-out text; short prompts and prompts of rare tokens are added.
     #[arg(long, default_value_t = 100)]
     held_out_windows: usize,
     /// Factor between observed ranges and certified intervals.
     #[arg(long, default_value_t = 1.5)]
     margin: f64,
+    /// Let the first layer's denominators reach their maximum over all prompts instead of a margin beyond those seen;
+    /// the work grows with the square of the vocabulary.
+    #[arg(long)]
+    every_prompt: bool,
     /// Text that opens the model card: origin, training and licence, in Markdown.
     #[arg(long)]
     card: Option<PathBuf>,
@@ -43,33 +51,49 @@ pub fn run(arguments: &Export) -> anyhow::Result<()> {
     let model = load(&arguments.source)?;
     let tokenizer = load_tokenizer(&arguments.source)?;
     let context = model.config.max_position_embeddings;
-    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
-    let text = read(&arguments.calibration)?;
-    let prompts = Prompts::draw(&tokenizer, &text, context, arguments.windows)?;
-    let held_out_text = arguments.held_out.as_deref().map_or_else(|| Ok(text.clone()), read)?;
-    let held_out = Prompts::draw(&tokenizer, &held_out_text, context, arguments.held_out_windows)?;
-    eprintln!("calibrating on {} sequences of {context} tokens", prompts.windows.len());
-    let ranges = calibrate(&model, &prompts)?;
-    let calibration = format!(
-        "{} sequences of {context} tokens ({} windows of {} and as many short prompts repeated cyclically), margin {}",
-        prompts.windows.len(),
-        prompts.windows.len() / 2,
-        file_name(&arguments.calibration),
-        arguments.margin
-    );
-    let (polynomials, agreement) = replace(&model, &ranges, &held_out, arguments.margin, &calibration)?;
-    write(arguments, &model.config, &polynomials, &agreement)?;
-    println!("{}", table(&polynomials));
-    println!("{}", summary(&agreement));
+    let draw = |path: &Path, windows: usize, seed: u64| -> anyhow::Result<[Prompts; 2]> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let natural = Prompts::natural(&tokenizer, &text, context, windows)?;
+        let rare = Prompts::rare(&natural, model.config.vocab_size as u32, seed);
+        Ok([natural, rare])
+    };
+    let prompts = draw(&arguments.calibration, arguments.windows, SEEDS[0])?;
+    let held_out = draw(held_out_path(arguments), arguments.held_out_windows, SEEDS[1])?;
+    let calibration = measure(arguments, &model, &prompts)?;
+    let (polynomials, agreements) = replace(&model, &calibration, &held_out)?;
+    let report = format!("{}\n{}", table(&polynomials), summary(&held_out, &agreements));
+    write(arguments, &model.config, &polynomials, &report)?;
+    println!("{report}");
     Ok(())
 }
 
-fn write(
-    arguments: &Export,
-    config: &ModelConfig,
-    polynomials: &Polynomials,
-    agreement: &Agreement,
-) -> anyhow::Result<()> {
+fn held_out_path(arguments: &Export) -> &Path {
+    arguments.held_out.as_deref().unwrap_or(&arguments.calibration)
+}
+
+/// Ranges of all sites, and the first layer's largest denominator if asked for.
+fn measure(arguments: &Export, model: &Model, prompts: &[Prompts; 2]) -> anyhow::Result<Calibration> {
+    let [natural, rare] = prompts;
+    let (count, context) = (natural.windows.len() + rare.windows.len(), model.config.max_position_embeddings);
+    eprintln!("calibrating on {count} sequences of {context} tokens");
+    let ranges = calibrate(model, prompts)?;
+    let mut description = format!(
+        "{count} sequences of {context} tokens ({}: {}; rare tokens: {}), margin {}",
+        file_name(&arguments.calibration),
+        natural.description,
+        rare.description,
+        arguments.margin
+    );
+    let mut ceilings = BTreeMap::new();
+    if arguments.every_prompt {
+        let most = first_layer_denominator(model)?;
+        description += &format!("; the first layer's denominators are at most {most:.5} on any prompt");
+        ceilings.insert("layers.0.reciprocal".to_owned(), most);
+    }
+    Ok(Calibration { ranges, ceilings, margin: arguments.margin, description })
+}
+
+fn write(arguments: &Export, config: &ModelConfig, polynomials: &Polynomials, report: &str) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out).with_context(|| format!("creating {}", arguments.out.display()))?;
     let put = |name: &str, content: &[u8]| {
         let path = arguments.out.join(name);
@@ -81,11 +105,18 @@ fn write(
         let path = arguments.source.join(name);
         put(name, &fs::read(&path).with_context(|| format!("reading {}", path.display()))?)?;
     }
+    let samples = arguments.source.join("sample-logits.json");
+    if samples.exists() {
+        put("sample-logits.json", &fs::read(&samples).with_context(|| format!("reading {}", samples.display()))?)?;
+    }
     let opening = match &arguments.card {
         Some(path) => fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
         None => format!("# {}\n", file_name(&arguments.out)),
     };
-    put("README.md", card(arguments, &opening, polynomials, agreement).as_bytes())
+    if arguments.card.is_some() {
+        put("CARD.md", opening.as_bytes())?;
+    }
+    put("README.md", card(arguments, &opening, &polynomials.calibration, report).as_bytes())
 }
 
 fn file_name(path: &Path) -> String {
@@ -93,19 +124,22 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The model card: the given opening, then what was measured and how.
-fn card(arguments: &Export, opening: &str, polynomials: &Polynomials, agreement: &Agreement) -> String {
-    let held_out = arguments.held_out.as_deref().unwrap_or(&arguments.calibration);
+fn card(arguments: &Export, opening: &str, calibration: &str, report: &str) -> String {
+    let mut options = String::new();
+    if arguments.every_prompt {
+        options += " --every-prompt";
+    }
+    if arguments.card.is_some() {
+        options += &format!(" --card {}/CARD.md", arguments.out.display());
+    }
     format!(
-        "{}\n\n## Polynomial replacements\n\nCalibration: {}.\n\n{}\n{}\n\nThe polynomials and this section were \
-         written by\n\n```sh\ncargo reference export --source DIR/{} --calibration DIR/{} --held-out DIR/{} --out {} \
-         --windows {} --held-out-windows {} --margin {} --card CARD\n```\n",
+        "{}\n\n## Polynomial replacements\n\nCalibration: {calibration}.\n\n{report}\n\nThis directory was written \
+         by\n\n```sh\ncargo reference export --source DIR/{} --calibration DIR/{} --held-out DIR/{} --out {} --windows \
+         {} --held-out-windows {} --margin {}{options}\n```\n",
         opening.trim_end(),
-        polynomials.calibration,
-        table(polynomials),
-        summary(agreement),
         file_name(&arguments.source),
         file_name(&arguments.calibration),
-        file_name(held_out),
+        file_name(held_out_path(arguments)),
         arguments.out.display(),
         arguments.windows,
         arguments.held_out_windows,
@@ -113,13 +147,17 @@ fn card(arguments: &Export, opening: &str, polynomials: &Polynomials, agreement:
     )
 }
 
-fn summary(agreement: &Agreement) -> String {
-    let Agreement { prompts, max_difference, same_token, escapes } = agreement;
-    format!(
-        "Against the exact functions on {prompts} held-out prompts (half of them windows, half short prompts repeated \
-         cyclically; binary64, logits of the last prompt position): largest difference of a logit {max_difference:.2e}, \
-         same most likely token in {same_token}, inputs outside their interval in {escapes}."
-    )
+/// One row per set of held-out prompts.
+fn summary(held_out: &[Prompts], agreements: &[Agreement]) -> String {
+    let mut text = "Against the exact functions, binary64, logits of the last prompt position; an escape is a prompt with \
+                    an input outside its interval at any position:\n\n| held-out prompts | number | largest difference of \
+                    a logit | same most likely token | escapes |\n|---|---|---|---|---|"
+        .to_owned();
+    for (set, agreement) in held_out.iter().zip(agreements) {
+        let Agreement { prompts, max_difference, same_token, escapes } = agreement;
+        text += &format!("\n| {} | {prompts} | {max_difference:.2e} | {same_token} | {escapes} |", set.description);
+    }
+    text
 }
 
 fn table(polynomials: &Polynomials) -> String {
