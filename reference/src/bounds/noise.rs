@@ -33,6 +33,15 @@ pub fn tail_factor(failure: f64, count: usize) -> Result<f64, ReferenceError> {
     })
 }
 
+/// `D = ln(n / f) / sqrt 2`: the same for real or imaginary parts of slots, whose errors follow a Laplace law
+/// (`r[noise.bound.slot]`).
+///
+/// # Errors
+/// As [`tail_factor`].
+pub fn slot_tail_factor(failure: f64, count: usize) -> Result<f64, ReferenceError> {
+    tail_factor(failure, count).map(|_| (count as f64 / failure).ln() / std::f64::consts::SQRT_2)
+}
+
 /// Standard deviation of the real or imaginary part of a slot's error, `sqrt(N V / 2) / scale`.
 #[must_use]
 pub fn slot_deviation(variance: f64, n: usize, scale: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! Keys, encryption and error bounds for tests of circuits.
 
-use crate::ckks::noise::{NoiseModel, SlotError, StepError, bound_factor, mul};
+use crate::ckks::noise::{NoiseModel, SlotError, StepError, mul, slot_bound_factor};
 use crate::{
     Ciphertext, Complex64, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, SecretKey, Security,
     Seed, decrypt, encrypt_secret,
@@ -73,7 +73,7 @@ impl Fixture {
 
     fn slot_bound(&self, variance: f64, level: usize) -> f64 {
         let scale = self.context.parameters().canonical_scale(level);
-        std::f64::consts::SQRT_2 * bound_factor(FAILURE, COMPARED) * self.model.slot_std(variance, scale)
+        std::f64::consts::SQRT_2 * slot_bound_factor(FAILURE, COMPARED) * self.model.slot_std(variance, scale)
     }
 
     /// Bound on a slot's error after encoding and encryption.
@@ -97,7 +97,7 @@ impl Fixture {
 
     /// Bounds for steps between the top level and `depth` levels below it.
     pub(crate) fn steps(&self, depth: usize) -> StepError {
-        self.model.step_error(self.top(), self.top() - depth, bound_factor(FAILURE, COMPARED))
+        self.model.step_error(self.top(), self.top() - depth, slot_bound_factor(FAILURE, COMPARED))
     }
 }
 

@@ -13,6 +13,14 @@ pub fn bound_factor(failure: f64, n: f64) -> f64 {
     (2.0 * (2.0 * n / failure).ln()).max(0.0).sqrt()
 }
 
+/// `r[noise.bound.slot]`: the same for slots, whose errors follow a Laplace law: `ln(n / failure) / sqrt 2`.
+///
+/// 0 where `n <= failure`.
+#[must_use]
+pub fn slot_bound_factor(failure: f64, n: f64) -> f64 {
+    (n / failure).ln().max(0.0) / std::f64::consts::SQRT_2
+}
+
 /// `r[noise.encode]`: variance of rounding to integer coefficients.
 #[must_use]
 pub fn encode() -> f64 {
@@ -333,6 +341,9 @@ mod tests {
         assert_eq!(mul_plain(a, b), mul(a, b));
         assert_eq!(mul_const(a, -3.0, 2.0), 2.0 * 0.25 + 3.0 * 0.5 + 0.5 * 0.25);
         // The tail of one Gaussian beyond D, by its asymptotic bound, stays below failure / n.
+        // exp(-sqrt 2 D) is the two-sided tail of a Laplace law of variance 1.
+        let d = slot_bound_factor(1e-6, 1e4);
+        assert!((1e4 * (-std::f64::consts::SQRT_2 * d).exp() - 1e-6).abs() < 1e-12);
         let d = bound_factor(1e-6, 1e4);
         assert!(2.0 * (-d * d / 2.0).exp() / (d * (2.0 * std::f64::consts::PI).sqrt()) <= 1e-6 / 1e4);
         assert_eq!(bound_factor(1.0, 0.5), 0.0);

@@ -1,28 +1,16 @@
 //! Errors through one transformer block: the local derivatives of `r[noise.layer]`.
 
-use super::norm::{length, spectral};
+use super::norm::{frobenius, length, spectral};
+use super::spread::VectorError;
 use super::{Composed, Local, Origin, Spread, site_interval};
-use crate::artifact::{Linear, Norm};
+use crate::artifact::Linear;
 use crate::backend::slots::Growth;
 use crate::circuit::{after_norm, centred, split_qkv};
 use crate::error::Result;
+use rayon::prelude::*;
 
-/// Errors of the residual stream.
-pub(super) struct Stream {
-    /// Per token, of the vector over channels.
-    pub(super) norm: Vec<Spread>,
-}
-
-impl Stream {
-    /// From errors of the entries, `[token][width]`.
-    pub(super) fn of_entries(entries: &[Spread], width: usize) -> Self {
-        Self { norm: entries.chunks(width).map(|row| Spread::stacked(row.iter().copied())).collect() }
-    }
-
-    pub(super) fn tokens(&self) -> usize {
-        self.norm.len()
-    }
-}
+/// Errors of the residual stream, per token.
+pub(super) type Stream = Vec<VectorError>;
 
 /// The factor of a LayerNorm and its error, per token, and the normalised stream.
 pub(super) struct Normaliser {
@@ -31,13 +19,26 @@ pub(super) struct Normaliser {
     normalised: Vec<Vec<f64>>,
 }
 
-/// Errors of vectors cut into heads: of the entries, and of each head's part.
-struct Projected {
+/// Errors of vectors cut into heads, and the vectors.
+struct Projected<'a> {
     entries: Vec<Spread>,
     /// `[token][head]`.
-    norms: Vec<Vec<Spread>>,
-    /// Lengths of the parts, `[token][head]`.
-    lengths: Vec<Vec<f64>>,
+    parts: Vec<Vec<VectorError>>,
+    /// `[token][channel]`.
+    values: Vec<&'a [f64]>,
+    size: usize,
+}
+
+impl Projected<'_> {
+    fn part(&self, token: usize, head: usize) -> &[f64] {
+        &self.values[token][head * self.size..(head + 1) * self.size]
+    }
+}
+
+/// Errors of powers, `[head][token][token]`: uncorrelated along a row, and what came through sums before.
+struct Powers {
+    fresh: Vec<Spread>,
+    inherited: Vec<Spread>,
 }
 
 /// One block; pushes its taps and returns the errors of the stream after it.
@@ -51,7 +52,7 @@ pub(super) fn compose_block(
     let prefix = format!("layers.{layer}");
     let normal = normaliser(local, &format!("{prefix}.layernorm"), &format!("{prefix}.inverse-sqrt"), stream, taps)?;
     let attention = attention(local, layer, stream, &normal, taps)?;
-    let add = |a: &Stream, b: &Stream| Stream { norm: a.norm.iter().zip(&b.norm).map(|(&a, &b)| a + b).collect() };
+    let add = |a: &Stream, b: &Stream| -> Stream { a.iter().zip(b).map(|(&a, &b)| a + b).collect() };
     let after = add(stream, &attention);
     let mlp = if parallel {
         mlp(local, layer, stream, &normal, taps)?
@@ -63,9 +64,9 @@ pub(super) fn compose_block(
     let name = format!("{prefix}.residual");
     let width = local.model.config.hidden_size;
     let fresh = local.fresh(&name, Origin::Stream)?;
-    let sum = add(&add(&after, &mlp), &Stream::of_entries(&fresh, width));
+    let sum = add(&add(&after, &mlp), &fresh.chunks(width).map(VectorError::of_entries).collect());
     // An entry's error is at most that of its token's vector.
-    let spreads = sum.norm.iter().flat_map(|&norm| std::iter::repeat_n(norm, width)).collect();
+    let spreads = sum.iter().flat_map(|error| std::iter::repeat_n(error.along(), width)).collect();
     taps.push(Composed { name, spreads });
     Ok(sum)
 }
@@ -75,17 +76,19 @@ pub(super) fn normaliser(
     local: &Local<'_>,
     prefix: &str,
     site: &str,
-    stream: &Stream,
+    stream: &[VectorError],
     taps: &mut Vec<Composed>,
 ) -> Result<Normaliser> {
     let name = |tap: &str| format!("{prefix}.{tap}");
     let width = local.model.config.hidden_size;
     let variances = local.values(&name("variance"))?;
     let fresh = local.fresh(&name("variance"), Origin::LayerNorm)?;
-    let variance: Vec<Spread> = (0..stream.tokens())
+    let variance: Vec<Spread> = (0..stream.len())
         .map(|i| {
-            let reach = (variances[i].max(0.0) * width as f64).sqrt() + local.factor * stream.norm[i].total() / 2.0;
-            stream.norm[i] * (2.0 * reach / width as f64) + fresh[i]
+            // The length of a fresh error is at most the sum of its entries' sizes.
+            let second = local.factor * stream[i].through(1.0, (width as f64).sqrt()).total() / 2.0;
+            let reach = (variances[i].max(0.0) * width as f64).sqrt() + second;
+            stream[i].along() * (2.0 * reach / width as f64) + fresh[i]
         })
         .collect();
     let inverse = local.values(&name("inverse-sqrt"))?.to_vec();
@@ -95,10 +98,9 @@ pub(super) fn normaliser(
     let fresh = local.fresh(&name("normalised"), Origin::LayerNorm)?;
     let entry = |i: usize, c: usize| {
         let reach = inverse[i] + local.factor * error[i].total();
-        stream.norm[i] * reach + error[i] * (normalised[i][c].abs() / inverse[i]) + fresh[i * width + c]
+        stream[i].along() * reach + error[i] * (normalised[i][c].abs() / inverse[i]) + fresh[i * width + c]
     };
-    let spreads =
-        (0..stream.tokens()).flat_map(|i| (0..width).map(move |c| (i, c))).map(|(i, c)| entry(i, c)).collect();
+    let spreads = (0..stream.len()).flat_map(|i| (0..width).map(move |c| (i, c))).map(|(i, c)| entry(i, c)).collect();
     taps.push(Composed { name: name("variance"), spreads: variance });
     taps.push(Composed { name: name("inverse-sqrt"), spreads: error.clone() });
     taps.push(Composed { name: name("normalised"), spreads });
@@ -124,35 +126,36 @@ fn through_site(
 }
 
 /// `y = r W x + b` cut into parts of `size` rows; `partner(c)` names the row that a rotation mixes with row `c`.
-fn after_normaliser(
-    local: &Local<'_>,
+fn after_normaliser<'a>(
+    local: &'a Local<'_>,
     layer: &Linear,
     size: usize,
     partner: impl Fn(usize) -> Option<usize>,
-    (stream, normal): (&Stream, &Normaliser),
-    (values, fresh): (&[f64], &[Spread]),
-) -> Projected {
+    (stream, normal): (&[VectorError], &Normaliser),
+    (values, fresh): (&'a [f64], &[Spread]),
+) -> Projected<'a> {
     let (rows, width) = (layer.weight.rows, layer.weight.cols);
-    let parts = rows / size;
-    let norms: Vec<f64> = (0..parts).map(|h| spectral(&layer.weight, h * size..(h + 1) * size, 0..width)).collect();
+    let ranges: Vec<_> = (0..rows / size).map(|h| h * size..(h + 1) * size).collect();
+    let norms: Vec<[f64; 2]> = ranges
+        .iter()
+        .map(|range| [spectral(&layer.weight, range.clone(), 0..width), frobenius(&layer.weight, range.clone())])
+        .collect();
     let row_lengths: Vec<f64> = (0..rows).map(|c| length(layer.weight.row(c))).collect();
     let mixed = |x: &[f64], c: usize| partner(c).map_or(x[c].abs(), |p| x[c].hypot(x[p]));
-    let mut out = Projected { entries: Vec::new(), norms: Vec::new(), lengths: Vec::new() };
-    for i in 0..stream.tokens() {
+    let mut out = Projected { entries: Vec::new(), parts: Vec::new(), values: values.chunks(rows).collect(), size };
+    for i in 0..stream.len() {
         let linear = layer.weight.apply(&normal.normalised[i]);
         let reach = normal.inverse[i] + local.factor * normal.error[i].total();
         let relative = normal.error[i] * normal.inverse[i].recip();
         let fresh = &fresh[i * rows..(i + 1) * rows];
-        let entry = |c| stream.norm[i] * (mixed(&row_lengths, c) * reach) + relative * mixed(&linear, c) + fresh[c];
+        let entry = |c| stream[i].along() * (mixed(&row_lengths, c) * reach) + relative * mixed(&linear, c) + fresh[c];
         out.entries.extend((0..rows).map(entry));
-        let part = |h: usize| {
-            let range = h * size..(h + 1) * size;
-            let own = Spread::stacked(fresh[range.clone()].iter().copied());
-            stream.norm[i] * (norms[h] * reach) + relative * length(&linear[range]) + own
+        let part = |(range, [spectral, frobenius]): (&std::ops::Range<usize>, &[f64; 2])| {
+            let through = stream[i].through(*spectral, *frobenius) * reach;
+            let inherited = through + relative * length(&linear[range.clone()]);
+            VectorError { inherited, ..VectorError::of_entries(&fresh[range.clone()]) }
         };
-        out.norms.push((0..parts).map(part).collect());
-        let values = &values[i * rows..(i + 1) * rows];
-        out.lengths.push(values.chunks(size).map(length).collect());
+        out.parts.push(ranges.iter().zip(&norms).map(part).collect());
     }
     out
 }
@@ -160,7 +163,7 @@ fn after_normaliser(
 fn attention(
     local: &Local<'_>,
     layer: usize,
-    stream: &Stream,
+    stream: &[VectorError],
     normal: &Normaliser,
     taps: &mut Vec<Composed>,
 ) -> Result<Stream> {
@@ -188,56 +191,59 @@ fn attention(
     let powers = powers(local, layer, &query, &key, taps)?;
     let reciprocal = reciprocal(local, layer, &powers, taps)?;
     let heads = heads(local, layer, &powers, &value, &reciprocal, taps)?;
-    output(local, layer, &heads, taps)
+    let dense = centred(&weights.dense, 1.0);
+    through_matrix(local, &dense, &heads, &name("output"), Origin::Output, taps)
 }
 
-/// Scores `q . k / (sqrt(d_k) c)` and their powers `s^p / n`; errors of powers, `[head][token][token]`.
+/// Scores `q . k / (sqrt(d_k) c)` and their powers `s^p / n`.
 fn powers(
     local: &Local<'_>,
     layer: usize,
-    query: &Projected,
-    key: &Projected,
+    query: &Projected<'_>,
+    key: &Projected<'_>,
     taps: &mut Vec<Composed>,
-) -> Result<Vec<Spread>> {
+) -> Result<Powers> {
     let config = &local.model.config;
-    let (heads, tokens) = (config.num_attention_heads, query.norms.len());
+    let (heads, tokens) = (config.num_attention_heads, query.parts.len());
     let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
     let unit = (config.head_size() as f64).sqrt() * config.score_scale(layer);
     let fresh = local.fresh(&name("scores"), Origin::Scores)?;
     let own = local.fresh(&name("powers"), Origin::Powers)?;
     let (values, p) = (local.values(&name("scores"))?, config.power_softmax.p as i32);
-    let (mut scores, mut powers) = (Vec::new(), Vec::new());
-    for (h, i, j) in cells(heads, tokens) {
+    let zero = vec![Spread::default(); values.len()];
+    let (mut scores, mut powers) = (zero.clone(), Powers { fresh: zero.clone(), inherited: zero });
+    for (h, i, j) in live_cells(heads, tokens) {
         let at = (h * tokens + i) * tokens + j;
-        if j > i {
-            scores.push(Spread::default());
-            powers.push(Spread::default());
-            continue;
-        }
-        let (dq, dk) = (query.norms[i][h], key.norms[j][h]);
-        let reach = query.lengths[i][h] + local.factor * dq.total();
-        let score = (dk * reach + dq * key.lengths[j][h]) * unit.recip() + fresh[at];
-        let slope = f64::from(p) * (values[at].abs() + local.factor * score.total()).powi(p - 1) / (i + 1) as f64;
-        powers.push(score * slope + own[at]);
-        scores.push(score);
+        let (dq, dk) = (query.parts[i][h], key.parts[j][h]);
+        let second = local.factor * dq.through(1.0, (query.size as f64).sqrt()).total();
+        let reach = length(query.part(i, h)) + second;
+        let inherited = (dk.along() * reach + dq.along() * length(key.part(j, h))) * unit.recip();
+        scores[at] = inherited + fresh[at];
+        let slope = f64::from(p) * (values[at].abs() + local.factor * scores[at].total()).powi(p - 1) / (i + 1) as f64;
+        powers.inherited[at] = inherited * slope;
+        powers.fresh[at] = fresh[at] * slope + own[at];
     }
+    let sums = powers.fresh.iter().zip(&powers.inherited).map(|(&fresh, &inherited)| fresh + inherited);
+    taps.push(Composed { name: name("powers"), spreads: sums.collect() });
     taps.push(Composed { name: name("scores"), spreads: scores });
-    taps.push(Composed { name: name("powers"), spreads: powers.clone() });
     Ok(powers)
 }
 
-fn cells(heads: usize, tokens: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..heads).flat_map(move |h| (0..tokens).flat_map(move |i| (0..tokens).map(move |j| (h, i, j))))
+fn live_cells(heads: usize, tokens: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..heads).flat_map(move |h| (0..tokens).flat_map(move |i| (0..=i).map(move |j| (h, i, j))))
 }
 
 /// Errors of the reciprocal, `[head][token]`.
-fn reciprocal(local: &Local<'_>, layer: usize, powers: &[Spread], taps: &mut Vec<Composed>) -> Result<Vec<Spread>> {
+fn reciprocal(local: &Local<'_>, layer: usize, powers: &Powers, taps: &mut Vec<Composed>) -> Result<Vec<Spread>> {
     let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
     let values = local.values(&name("denominator"))?;
-    let tokens = powers.len() / values.len();
+    let tokens = powers.fresh.len() / values.len();
     let own = local.fresh(&name("denominator"), Origin::Powers)?;
-    let row = |(row, &own): (&[Spread], &Spread)| row.iter().fold(own, |sum, &error| sum + error);
-    let sums: Vec<Spread> = powers.chunks(tokens).zip(&own).map(row).collect();
+    let row = |((fresh, inherited), &own): ((&[Spread], &[Spread]), &Spread)| {
+        inherited.iter().fold(own + Spread::stacked(fresh.iter().copied()), |sum, &error| sum + error)
+    };
+    let rows = powers.fresh.chunks(tokens).zip(powers.inherited.chunks(tokens));
+    let sums: Vec<Spread> = rows.zip(&own).map(row).collect();
     let fresh = local.fresh(&name("reciprocal"), Origin::Reciprocal)?;
     let errors = through_site(local, &format!("layers.{layer}.reciprocal"), values, &sums, &fresh)?;
     taps.push(Composed { name: name("denominator"), spreads: sums });
@@ -245,97 +251,115 @@ fn reciprocal(local: &Local<'_>, layer: usize, powers: &[Spread], taps: &mut Vec
     Ok(errors)
 }
 
-/// `o = rho sum_j y_j v_j`: errors of each head's part, `[token][head]`.
+/// `o = rho sum_j y_j v_j`: errors of the vectors over all heads, per token.
 fn heads(
     local: &Local<'_>,
     layer: usize,
-    powers: &[Spread],
-    value: &Projected,
+    powers: &Powers,
+    value: &Projected<'_>,
     reciprocal: &[Spread],
     taps: &mut Vec<Composed>,
-) -> Result<Vec<Vec<Spread>>> {
-    let config = &local.model.config;
-    let (heads, size, width) = (config.num_attention_heads, config.head_size(), config.hidden_size);
-    let tokens = value.norms.len();
+) -> Result<Stream> {
+    let (heads, size) = (local.model.config.num_attention_heads, value.size);
+    let tokens = value.parts.len();
     let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
     let (weights, factors) = (local.values(&name("powers"))?, local.values(&name("reciprocal"))?);
     let (mixed, fresh) = (local.values(&name("heads"))?, local.fresh(&name("heads"), Origin::Heads)?);
-    let (mut norms, mut entries) = (vec![Vec::with_capacity(heads); tokens], vec![Spread::default(); tokens * width]);
+    let (mut entries, mut stream) = (Vec::new(), Stream::new());
     for i in 0..tokens {
-        for h in 0..heads {
+        let part = |h: usize| {
             let row = (h * tokens + i) * tokens;
             let (factor, error) = (factors[h * tokens + i], reciprocal[h * tokens + i]);
             let reach = factor + local.factor * error.total();
-            let sum = (0..=i).fold(Spread::default(), |sum, j| {
-                let weight = weights[row + j].abs() + local.factor * powers[row + j].total();
-                sum + value.norms[j][h] * weight + powers[row + j] * value.lengths[j][h]
-            });
-            let range = i * width + h * size..i * width + (h + 1) * size;
-            let part = sum * reach + error * (length(&mixed[range.clone()]) / factor);
-            entries[range.clone()].iter_mut().zip(&fresh[range.clone()]).for_each(|(e, &fresh)| *e = part + fresh);
-            norms[i].push(part + Spread::stacked(fresh[range].iter().copied()));
-        }
+            let weight = |j: usize| {
+                let error = powers.fresh[row + j].total() + powers.inherited[row + j].total();
+                weights[row + j].abs() + local.factor * error
+            };
+            // Errors of the weighted sum, with the size of value `j` given by `size_of`.
+            let sum = |size_of: &dyn Fn(usize) -> f64, spread: f64| {
+                let inherited = (0..=i).fold(Spread::default(), |sum, j| {
+                    sum + value.parts[j][h].inherited * weight(j) + powers.inherited[row + j] * size_of(j)
+                });
+                let values = Spread::stacked((0..=i).map(|j| value.parts[j][h].fresh * weight(j)));
+                let powers = Spread::stacked((0..=i).map(|j| powers.fresh[row + j] * size_of(j)));
+                (inherited + values * spread + powers) * reach
+            };
+            let whole = sum(&|j| length(value.part(j, h)), (size as f64).sqrt());
+            let range = i * heads * size + h * size..i * heads * size + (h + 1) * size;
+            let inherited = whole + error * (length(&mixed[range.clone()]) / factor);
+            let entry = |c: usize| {
+                let at = range.start + c;
+                sum(&|j| value.part(j, h)[c].abs(), 1.0) + error * (mixed[at].abs() / factor) + fresh[at]
+            };
+            (inherited, (0..size).map(entry).collect::<Vec<_>>())
+        };
+        let parts: Vec<_> = (0..heads).into_par_iter().map(part).collect();
+        let own = &fresh[i * heads * size..(i + 1) * heads * size];
+        let inherited = Spread::stacked(parts.iter().map(|part| part.0));
+        stream.push(VectorError { inherited, ..VectorError::of_entries(own) });
+        entries.extend(parts.into_iter().flat_map(|part| part.1));
     }
     taps.push(Composed { name: name("heads"), spreads: entries });
-    Ok(norms)
+    Ok(stream)
 }
 
-/// The output projection.
-fn output(local: &Local<'_>, layer: usize, heads: &[Vec<Spread>], taps: &mut Vec<Composed>) -> Result<Stream> {
-    let dense = centred(&local.model.layers[layer].dense, 1.0);
-    let norms: Vec<Spread> = heads.iter().map(|parts| Spread::stacked(parts.iter().copied())).collect();
-    through_matrix(local, &dense, &norms, &format!("layers.{layer}.attention.output"), Origin::Output, taps)
-}
-
-/// `y = W x + b` for vectors whose errors are known by their size.
+/// `y = W x + b`.
 fn through_matrix(
     local: &Local<'_>,
     layer: &Linear,
-    norms: &[Spread],
+    errors: &[VectorError],
     name: &str,
     origin: Origin,
     taps: &mut Vec<Composed>,
 ) -> Result<Stream> {
     let (rows, columns) = (layer.weight.rows, layer.weight.cols);
-    let norm = spectral(&layer.weight, 0..rows, 0..columns);
+    let norms = [spectral(&layer.weight, 0..rows, 0..columns), frobenius(&layer.weight, 0..rows)];
     let lengths: Vec<f64> = (0..rows).map(|c| length(layer.weight.row(c))).collect();
     let fresh = local.fresh(name, origin)?;
-    let entry = |(i, c): (usize, usize)| norms[i] * lengths[c] + fresh[i * rows + c];
-    let spreads = (0..norms.len()).flat_map(|i| (0..rows).map(move |c| (i, c))).map(entry).collect();
+    let entry = |(i, c): (usize, usize)| errors[i].along() * lengths[c] + fresh[i * rows + c];
+    let spreads = (0..errors.len()).flat_map(|i| (0..rows).map(move |c| (i, c))).map(entry).collect();
     taps.push(Composed { name: name.to_owned(), spreads });
-    let own = Stream::of_entries(&fresh, rows);
-    Ok(Stream { norm: norms.iter().zip(own.norm).map(|(&x, own)| x * norm + own).collect() })
+    let through = |(error, own): (&VectorError, &[Spread])| VectorError {
+        inherited: error.through(norms[0], norms[1]),
+        ..VectorError::of_entries(own)
+    };
+    Ok(errors.iter().zip(fresh.chunks(rows)).map(through).collect())
 }
 
 fn mlp(
     local: &Local<'_>,
     layer: usize,
-    stream: &Stream,
+    stream: &[VectorError],
     normal: &Normaliser,
     taps: &mut Vec<Composed>,
 ) -> Result<Stream> {
     let name = |tap: &str| format!("layers.{layer}.mlp.{tap}");
     let weights = &local.model.layers[layer];
-    let norm: &Norm = &weights.mlp_norm;
-    let up = after_norm(&weights.up.weight, Some(&weights.up.bias), norm, 1.0);
+    let up = after_norm(&weights.up.weight, Some(&weights.up.bias), &weights.mlp_norm, 1.0);
     let units = up.weight.rows;
     let (values, fresh) = (local.values(&name("hidden"))?, local.fresh(&name("hidden"), Origin::Mlp)?);
     let hidden = after_normaliser(local, &up, units, |_| None, (stream, normal), (values, &fresh));
     let fresh = local.fresh(&name("activation"), Origin::Mlp)?;
-    let active = through_site(local, &format!("layers.{layer}.gelu"), values, &hidden.entries, &fresh)?;
+    let site = format!("layers.{layer}.gelu");
+    let active = through_site(local, &site, values, &hidden.entries, &fresh)?;
     // The vector's error grows by at most the largest slope of its entries.
     let zero = vec![Spread::default(); fresh.len()];
-    let unit: Vec<Spread> = hidden.entries.iter().map(|e| Spread::of(Origin::Mlp, e.total())).collect();
-    let slopes = through_site(local, &format!("layers.{layer}.gelu"), values, &unit, &zero)?;
+    let sizes: Vec<Spread> = hidden.entries.iter().map(|e| Spread::of(Origin::Mlp, e.total())).collect();
+    let moved = through_site(local, &site, values, &sizes, &zero)?;
     let slope = |i: usize| {
         let range = i * units..(i + 1) * units;
-        let ratios = slopes[range.clone()].iter().zip(&unit[range]);
+        let ratios = moved[range.clone()].iter().zip(&sizes[range]);
         ratios.map(|(after, before)| after.total() / before.total()).fold(0.0, f64::max)
     };
-    let own = Stream::of_entries(&fresh, units);
-    let norms: Vec<Spread> = (0..stream.tokens()).map(|i| hidden.norms[i][0] * slope(i) + own.norm[i]).collect();
+    let errors: Stream = (0..stream.len())
+        .map(|i| {
+            let (slope, before) = (slope(i), hidden.parts[i][0]);
+            let own = VectorError::of_entries(&fresh[i * units..(i + 1) * units]);
+            VectorError { fresh: before.fresh * slope + own.fresh, inherited: before.inherited * slope }
+        })
+        .collect();
     taps.push(Composed { name: name("hidden"), spreads: hidden.entries });
     taps.push(Composed { name: name("activation"), spreads: active });
     let down = centred(&weights.down, 1.0);
-    through_matrix(local, &down, &norms, &name("output"), Origin::Mlp, taps)
+    through_matrix(local, &down, &errors, &name("output"), Origin::Mlp, taps)
 }

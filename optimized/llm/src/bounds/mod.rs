@@ -1,11 +1,12 @@
 //! Bounds on the errors of an encrypted run, composed layer by layer (`r[noise.layer]`).
 //!
 //! Between two taps errors are fresh and their variances add; the slots backend finds them with every tap cut, that is,
-//! with all error dropped after a tap has seen it. From tap to tap they are composed with the local derivatives of the
-//! network, without assuming that anything is independent: standard deviations add, and a vector's error passes
-//! through a matrix with at most its spectral norm. The sum is kept by origin, so that a bound can be taken apart.
+//! with all error dropped after a tap has seen it. Fresh errors of different entries are uncorrelated, so the first sum over
+//! entries adds their variances too. What has been through a sum once is composed with the local derivatives of the
+//! network without assuming anything: standard deviations add, and a vector's error passes through a matrix with at
+//! most its spectral norm. The sum is kept by origin, so that a bound can be taken apart.
 //!
-//! A bound is `D` standard deviations (`r[noise.bound]`). Products of two errors are covered by enlarging one factor by
+//! A bound is `D` standard deviations of a Laplace law (`r[noise.bound.slot]`). Products of two errors are covered by enlarging one factor by
 //! its bound.
 
 mod block;
@@ -20,9 +21,10 @@ use crate::circuit::{head_layer, interval};
 use crate::error::{LlmError, Result};
 use block::{Stream, compose_block, normaliser};
 use norm::length;
-use touchstone_ckks::ckks::noise::bound_factor;
+use spread::VectorError;
+use touchstone_ckks::ckks::noise::slot_bound_factor;
 
-/// Failure probability of all bounds of one run together (`r[noise.bound]`): 2^-40.
+/// Failure probability of all bounds of one run together (`r[noise.bound.slot]`): 2^-40.
 pub const FAILURE: f64 = 1.0 / (1u64 << 40) as f64;
 
 /// Composed errors of one tap.
@@ -90,10 +92,10 @@ impl Local<'_> {
 /// [`LlmError::Operand`] if a tap is missing.
 pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
     let compared: usize = predictions.taps.iter().map(|tap| tap.tensor.values.len()).sum();
-    let local = Local { model, predictions, factor: bound_factor(FAILURE, compared as f64) };
+    let local = Local { model, predictions, factor: slot_bound_factor(FAILURE, compared as f64) };
     let mut taps = Vec::new();
     let embedded = local.fresh("embedding", Origin::Stream)?;
-    let mut stream = Stream::of_entries(&embedded, model.config.hidden_size);
+    let mut stream: Stream = embedded.chunks(model.config.hidden_size).map(VectorError::of_entries).collect();
     taps.push(Composed { name: "embedding".to_owned(), spreads: embedded });
     for layer in 0..model.layers.len() {
         stream = compose_block(&local, layer, &stream, &mut taps)?;
@@ -103,17 +105,17 @@ pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
 }
 
 /// Final LayerNorm and LM head at the last position.
-fn head(local: &Local<'_>, stream: &Stream, taps: &mut Vec<Composed>) -> Result<()> {
+fn head(local: &Local<'_>, stream: &[VectorError], taps: &mut Vec<Composed>) -> Result<()> {
     let normal = normaliser(local, "final.layernorm", "final.inverse-sqrt", stream, taps)?;
     let layer = head_layer(local.model, 1.0);
-    let last = stream.tokens() - 1;
+    let last = stream.len() - 1;
     let (inverse, error) = (normal.inverse[last], normal.error[last]);
     let reach = inverse + local.factor * error.total();
     let logits = local.values("logits")?;
     let fresh = local.fresh("logits", Origin::Head)?;
     let spreads = (0..layer.weight.rows).map(|o| {
         let turned = (logits[o] - layer.bias[o]).abs() / inverse;
-        stream.norm[last] * (length(layer.weight.row(o)) * reach) + error * turned + fresh[o]
+        stream[last].along() * (length(layer.weight.row(o)) * reach) + error * turned + fresh[o]
     });
     taps.push(Composed { name: "logits".to_owned(), spreads: spreads.collect() });
     Ok(())

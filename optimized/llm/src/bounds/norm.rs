@@ -36,6 +36,11 @@ fn product(vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
     vectors.iter().map(|a| vectors.iter().map(|b| inner(a, b)).collect()).collect()
 }
 
+/// The Frobenius norm of the submatrix with the given rows.
+pub(super) fn frobenius(a: &Matrix, rows: std::ops::Range<usize>) -> f64 {
+    length(&a.data[rows.start * a.cols..rows.end * a.cols])
+}
+
 /// Euclidean length.
 pub(super) fn length(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()

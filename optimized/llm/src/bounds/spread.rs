@@ -71,6 +71,44 @@ impl Spread {
     }
 }
 
+/// Error of a vector, in two parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct VectorError {
+    /// Largest standard deviation of an entry's fresh error; entries are uncorrelated.
+    pub(super) fresh: Spread,
+    /// Standard deviation of the length of what came through earlier taps.
+    pub(super) inherited: Spread,
+}
+
+impl VectorError {
+    /// Entries with fresh errors only.
+    pub(super) fn of_entries(entries: &[Spread]) -> Self {
+        let largest = entries.iter().fold(Spread::default(), |sum, entry| {
+            let mut sum = sum;
+            sum.0.iter_mut().zip(entry.0).for_each(|(a, b)| *a = a.max(b));
+            sum
+        });
+        Self { fresh: largest, inherited: Spread::default() }
+    }
+
+    /// Of an inner product with a vector of length 1.
+    pub(super) fn along(&self) -> Spread {
+        self.fresh + self.inherited
+    }
+
+    /// Length of the image under a matrix of the given spectral and Frobenius norms.
+    pub(super) fn through(&self, spectral: f64, frobenius: f64) -> Spread {
+        self.inherited * spectral + self.fresh * frobenius
+    }
+}
+
+impl Add for VectorError {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { fresh: self.fresh + other.fresh, inherited: self.inherited + other.inherited }
+    }
+}
+
 impl Add for Spread {
     type Output = Self;
     fn add(mut self, other: Self) -> Self {
