@@ -62,11 +62,9 @@ pub fn outcome(
 
 fn token(ladder: &Ladder, predicted: &Predicted, got: &[Tensor]) -> Result<TokenVerdict, ConformError> {
     let expected = expected(ladder, predicted, "logits")?;
-    let bound = expected.iter().map(|want| want.bound + want.rad).fold(0.0, f64::max);
-    let mids: Vec<f64> = expected.iter().map(|want| want.mid).collect();
     let logits = got.iter().find(|tensor| tensor.name == "logits");
     let logits = logits.ok_or_else(|| ConformError::MissingTap { tap: "logits".to_owned(), side: "optimized" })?;
-    compare_token(&mids, &logits.values, bound)
+    compare_token(&expected, &logits.values)
 }
 
 /// One row of the table, and what is wrong with it.

@@ -160,14 +160,12 @@ impl Tally {
         let index = self.errors.len();
         let expected = ladder::expected(rungs, predicted, "logits")?;
         let comparison = crate::metrics::compare("logits", &expected, got)?;
-        let bound = expected.iter().map(|want| want.bound + want.rad).fold(0.0, f64::max);
         if !comparison.conforms() {
             let (error, bound) = (comparison.worst_error, comparison.worst_allowance);
             self.failures
                 .push(format!("prompt {index}: logit {} off by {error:e}, bound {bound:e}", comparison.worst_index));
         }
-        let mids: Vec<f64> = expected.iter().map(|want| want.mid).collect();
-        match compare_token(&mids, got, bound)? {
+        match compare_token(&expected, got)? {
             TokenVerdict::Same => self.same += 1,
             TokenVerdict::Undecided { agrees } => {
                 self.undecided += 1;

@@ -2,15 +2,13 @@
 
 use super::norm::{frobenius, length, spectral};
 use super::spread::VectorError;
+use super::stream::{Mapped, Stream};
 use super::{Composed, Local, Origin, Spread, site_interval};
-use crate::artifact::Linear;
+use crate::artifact::{Linear, Matrix};
 use crate::backend::slots::Growth;
 use crate::circuit::{after_norm, centred, split_qkv};
 use crate::error::Result;
 use rayon::prelude::*;
-
-/// Errors of the residual stream, per token.
-pub(super) type Stream = Vec<VectorError>;
 
 /// The factor of a LayerNorm and its error, per token, and the normalised stream.
 pub(super) struct Normaliser {
@@ -51,10 +49,9 @@ pub(super) fn compose_block(
     let parallel = local.model.config.use_parallel_residual;
     let prefix = format!("layers.{layer}");
     let normal = normaliser(local, &format!("{prefix}.layernorm"), &format!("{prefix}.inverse-sqrt"), stream, taps)?;
-    let attention = attention(local, layer, stream, &normal, taps)?;
-    let add = |a: &Stream, b: &Stream| -> Stream { a.iter().zip(b).map(|(&a, &b)| a + b).collect() };
-    let after = add(stream, &attention);
-    let mlp = if parallel {
+    let (attention, own) = attention(local, layer, stream, &normal, taps)?;
+    let after = stream.settled().plus(attention, &own);
+    let (mlp, own) = if parallel {
         mlp(local, layer, stream, &normal, taps)?
     } else {
         let site = format!("{prefix}.mlp-inverse-sqrt");
@@ -63,11 +60,10 @@ pub(super) fn compose_block(
     };
     let name = format!("{prefix}.residual");
     let width = local.model.config.hidden_size;
-    let fresh = local.fresh(&name, Origin::Stream)?;
-    let sum = add(&add(&after, &mlp), &fresh.chunks(width).map(VectorError::of_entries).collect());
-    // An entry's error is at most that of its token's vector.
-    let spreads = sum.iter().flat_map(|error| std::iter::repeat_n(error.along(), width)).collect();
-    taps.push(Composed { name, spreads });
+    let fresh: Vec<_> = local.fresh(&name, Origin::Stream)?.chunks(width).map(VectorError::of_entries).collect();
+    let sum = after.plus(mlp, &own).plus_direct(&fresh);
+    let spreads = (0..sum.tokens()).flat_map(|i| (0..width).map(move |c| (i, c))).map(|(i, c)| sum.entry(i, c));
+    taps.push(Composed { name, spreads: spreads.collect() });
     Ok(sum)
 }
 
@@ -76,31 +72,30 @@ pub(super) fn normaliser(
     local: &Local<'_>,
     prefix: &str,
     site: &str,
-    stream: &[VectorError],
+    stream: &Stream,
     taps: &mut Vec<Composed>,
 ) -> Result<Normaliser> {
     let name = |tap: &str| format!("{prefix}.{tap}");
     let width = local.model.config.hidden_size;
-    let variances = local.values(&name("variance"))?;
-    let fresh = local.fresh(&name("variance"), Origin::LayerNorm)?;
-    let variance: Vec<Spread> = (0..stream.len())
-        .map(|i| {
-            // The length of a fresh error is at most the sum of its entries' sizes.
-            let second = local.factor * stream[i].through(1.0, (width as f64).sqrt()).total() / 2.0;
-            let reach = (variances[i].max(0.0) * width as f64).sqrt() + second;
-            stream[i].along() * (2.0 * reach / width as f64) + fresh[i]
-        })
-        .collect();
     let inverse = local.values(&name("inverse-sqrt"))?.to_vec();
-    let error =
-        through_site(local, site, variances, &variance, &local.fresh(&name("inverse-sqrt"), Origin::LayerNorm)?)?;
     let normalised: Vec<Vec<f64>> = local.values(&name("normalised"))?.chunks(width).map(<[f64]>::to_vec).collect();
-    let fresh = local.fresh(&name("normalised"), Origin::LayerNorm)?;
-    let entry = |i: usize, c: usize| {
-        let reach = inverse[i] + local.factor * error[i].total();
-        stream[i].along() * reach + error[i] * (normalised[i][c].abs() / inverse[i]) + fresh[i * width + c]
+    let fresh = local.fresh(&name("variance"), Origin::LayerNorm)?;
+    let variance = |i: usize| {
+        let x: Vec<f64> = normalised[i].iter().map(|y| y / inverse[i]).collect();
+        // The part of second order, |dx|^2 / d.
+        let whole = stream.collapsed(i).through(1.0, (width as f64).sqrt());
+        let second = whole * (local.factor * whole.total());
+        (stream.along(i, &stream.profile(&x)) * 2.0 + second) * (width as f64).recip() + fresh[i]
     };
-    let spreads = (0..stream.len()).flat_map(|i| (0..width).map(move |c| (i, c))).map(|(i, c)| entry(i, c)).collect();
+    let variance: Vec<Spread> = (0..stream.tokens()).map(variance).collect();
+    let fresh = local.fresh(&name("inverse-sqrt"), Origin::LayerNorm)?;
+    let error = through_site(local, site, local.values(&name("variance"))?, &variance, &fresh)?;
+    let fresh = local.fresh(&name("normalised"), Origin::LayerNorm)?;
+    let entry = |(i, c): (usize, usize)| {
+        let reach = inverse[i] + local.factor * error[i].total();
+        stream.entry(i, c) * reach + error[i] * (normalised[i][c].abs() / inverse[i]) + fresh[i * width + c]
+    };
+    let spreads = (0..stream.tokens()).flat_map(|i| (0..width).map(move |c| (i, c))).map(entry).collect();
     taps.push(Composed { name: name("variance"), spreads: variance });
     taps.push(Composed { name: name("inverse-sqrt"), spreads: error.clone() });
     taps.push(Composed { name: name("normalised"), spreads });
@@ -131,7 +126,7 @@ fn after_normaliser<'a>(
     layer: &Linear,
     size: usize,
     partner: impl Fn(usize) -> Option<usize>,
-    (stream, normal): (&[VectorError], &Normaliser),
+    (stream, normal): (&Stream, &Normaliser),
     (values, fresh): (&'a [f64], &[Spread]),
 ) -> Projected<'a> {
     let (rows, width) = (layer.weight.rows, layer.weight.cols);
@@ -140,18 +135,24 @@ fn after_normaliser<'a>(
         .iter()
         .map(|range| [spectral(&layer.weight, range.clone(), 0..width), frobenius(&layer.weight, range.clone())])
         .collect();
-    let row_lengths: Vec<f64> = (0..rows).map(|c| length(layer.weight.row(c))).collect();
+    let own: Vec<Vec<f64>> = (0..rows).map(|c| stream.profile(layer.weight.row(c))).collect();
+    let both = |(a, b): (&f64, &f64)| a.hypot(*b);
+    let profile = |c: usize| match partner(c) {
+        Some(p) => own[c].iter().zip(&own[p]).map(both).collect(),
+        None => own[c].clone(),
+    };
+    let profiles: Vec<Vec<f64>> = (0..rows).map(profile).collect();
     let mixed = |x: &[f64], c: usize| partner(c).map_or(x[c].abs(), |p| x[c].hypot(x[p]));
     let mut out = Projected { entries: Vec::new(), parts: Vec::new(), values: values.chunks(rows).collect(), size };
-    for i in 0..stream.len() {
+    for i in 0..stream.tokens() {
         let linear = layer.weight.apply(&normal.normalised[i]);
         let reach = normal.inverse[i] + local.factor * normal.error[i].total();
         let relative = normal.error[i] * normal.inverse[i].recip();
         let fresh = &fresh[i * rows..(i + 1) * rows];
-        let entry = |c| stream[i].along() * (mixed(&row_lengths, c) * reach) + relative * mixed(&linear, c) + fresh[c];
+        let entry = |c: usize| stream.along(i, &profiles[c]) * reach + relative * mixed(&linear, c) + fresh[c];
         out.entries.extend((0..rows).map(entry));
         let part = |(range, [spectral, frobenius]): (&std::ops::Range<usize>, &[f64; 2])| {
-            let through = stream[i].through(*spectral, *frobenius) * reach;
+            let through = stream.collapsed(i).through(*spectral, *frobenius) * reach;
             let inherited = through + relative * length(&linear[range.clone()]);
             VectorError { inherited, ..VectorError::of_entries(&fresh[range.clone()]) }
         };
@@ -163,10 +164,10 @@ fn after_normaliser<'a>(
 fn attention(
     local: &Local<'_>,
     layer: usize,
-    stream: &[VectorError],
+    stream: &Stream,
     normal: &Normaliser,
     taps: &mut Vec<Composed>,
-) -> Result<Stream> {
+) -> Result<(Mapped, Vec<VectorError>)> {
     let config = &local.model.config;
     let (size, rotary) = (config.head_size(), config.rotary_size());
     let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
@@ -192,7 +193,7 @@ fn attention(
     let reciprocal = reciprocal(local, layer, &powers, taps)?;
     let heads = heads(local, layer, &powers, &value, &reciprocal, taps)?;
     let dense = centred(&weights.dense, 1.0);
-    through_matrix(local, &dense, &heads, &name("output"), Origin::Output, taps)
+    through_matrix(local, dense.weight, heads, &name("output"), Origin::Output, taps)
 }
 
 /// Scores `q . k / (sqrt(d_k) c)` and their powers `s^p / n`.
@@ -259,13 +260,13 @@ fn heads(
     value: &Projected<'_>,
     reciprocal: &[Spread],
     taps: &mut Vec<Composed>,
-) -> Result<Stream> {
+) -> Result<Vec<VectorError>> {
     let (heads, size) = (local.model.config.num_attention_heads, value.size);
     let tokens = value.parts.len();
     let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
     let (weights, factors) = (local.values(&name("powers"))?, local.values(&name("reciprocal"))?);
     let (mixed, fresh) = (local.values(&name("heads"))?, local.fresh(&name("heads"), Origin::Heads)?);
-    let (mut entries, mut stream) = (Vec::new(), Stream::new());
+    let (mut entries, mut errors) = (Vec::new(), Vec::new());
     for i in 0..tokens {
         let part = |h: usize| {
             let row = (h * tokens + i) * tokens;
@@ -296,43 +297,38 @@ fn heads(
         let parts: Vec<_> = (0..heads).into_par_iter().map(part).collect();
         let own = &fresh[i * heads * size..(i + 1) * heads * size];
         let inherited = Spread::stacked(parts.iter().map(|part| part.0));
-        stream.push(VectorError { inherited, ..VectorError::of_entries(own) });
+        errors.push(VectorError { inherited, ..VectorError::of_entries(own) });
         entries.extend(parts.into_iter().flat_map(|part| part.1));
     }
     taps.push(Composed { name: name("heads"), spreads: entries });
-    Ok(stream)
+    Ok(errors)
 }
 
-/// `y = W x + b`.
+/// `y = W x + b`: the image of the errors of `x`, and fresh errors.
 fn through_matrix(
     local: &Local<'_>,
-    layer: &Linear,
-    errors: &[VectorError],
+    weight: Matrix,
+    errors: Vec<VectorError>,
     name: &str,
     origin: Origin,
     taps: &mut Vec<Composed>,
-) -> Result<Stream> {
-    let (rows, columns) = (layer.weight.rows, layer.weight.cols);
-    let norms = [spectral(&layer.weight, 0..rows, 0..columns), frobenius(&layer.weight, 0..rows)];
-    let lengths: Vec<f64> = (0..rows).map(|c| length(layer.weight.row(c))).collect();
+) -> Result<(Mapped, Vec<VectorError>)> {
+    let (rows, tokens) = (weight.rows, errors.len());
+    let mapped = Mapped::new(weight, errors);
     let fresh = local.fresh(name, origin)?;
-    let entry = |(i, c): (usize, usize)| errors[i].along() * lengths[c] + fresh[i * rows + c];
-    let spreads = (0..errors.len()).flat_map(|i| (0..rows).map(move |c| (i, c))).map(entry).collect();
+    let entry = |(i, c): (usize, usize)| mapped.entry(i, c) + fresh[i * rows + c];
+    let spreads = (0..tokens).flat_map(|i| (0..rows).map(move |c| (i, c))).map(entry).collect();
     taps.push(Composed { name: name.to_owned(), spreads });
-    let through = |(error, own): (&VectorError, &[Spread])| VectorError {
-        inherited: error.through(norms[0], norms[1]),
-        ..VectorError::of_entries(own)
-    };
-    Ok(errors.iter().zip(fresh.chunks(rows)).map(through).collect())
+    Ok((mapped, fresh.chunks(rows).map(VectorError::of_entries).collect()))
 }
 
 fn mlp(
     local: &Local<'_>,
     layer: usize,
-    stream: &[VectorError],
+    stream: &Stream,
     normal: &Normaliser,
     taps: &mut Vec<Composed>,
-) -> Result<Stream> {
+) -> Result<(Mapped, Vec<VectorError>)> {
     let name = |tap: &str| format!("layers.{layer}.mlp.{tap}");
     let weights = &local.model.layers[layer];
     let up = after_norm(&weights.up.weight, Some(&weights.up.bias), &weights.mlp_norm, 1.0);
@@ -351,7 +347,7 @@ fn mlp(
         let ratios = moved[range.clone()].iter().zip(&sizes[range]);
         ratios.map(|(after, before)| after.total() / before.total()).fold(0.0, f64::max)
     };
-    let errors: Stream = (0..stream.len())
+    let errors: Vec<VectorError> = (0..stream.tokens())
         .map(|i| {
             let (slope, before) = (slope(i), hidden.parts[i][0]);
             let own = VectorError::of_entries(&fresh[i * units..(i + 1) * units]);
@@ -361,5 +357,5 @@ fn mlp(
     taps.push(Composed { name: name("hidden"), spreads: hidden.entries });
     taps.push(Composed { name: name("activation"), spreads: active });
     let down = centred(&weights.down, 1.0);
-    through_matrix(local, &down, &errors, &name("output"), Origin::Mlp, taps)
+    through_matrix(local, down.weight, errors, &name("output"), Origin::Mlp, taps)
 }

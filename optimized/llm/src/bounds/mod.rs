@@ -12,6 +12,7 @@
 mod block;
 mod norm;
 mod spread;
+mod stream;
 
 pub use spread::{ORIGINS, Origin, Spread};
 
@@ -19,9 +20,10 @@ use crate::artifact::Model;
 use crate::backend::slots::Predictions;
 use crate::circuit::{head_layer, interval};
 use crate::error::{LlmError, Result};
-use block::{Stream, compose_block, normaliser};
-use norm::length;
+use block::{compose_block, normaliser};
+use rayon::prelude::*;
 use spread::VectorError;
+use stream::Stream;
 use touchstone_ckks::ckks::noise::slot_bound_factor;
 
 /// Failure probability of all bounds of one run together (`r[noise.bound.slot]`): 2^-40.
@@ -95,7 +97,7 @@ pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
     let local = Local { model, predictions, factor: slot_bound_factor(FAILURE, compared as f64) };
     let mut taps = Vec::new();
     let embedded = local.fresh("embedding", Origin::Stream)?;
-    let mut stream: Stream = embedded.chunks(model.config.hidden_size).map(VectorError::of_entries).collect();
+    let mut stream = Stream::new(embedded.chunks(model.config.hidden_size).map(VectorError::of_entries).collect());
     taps.push(Composed { name: "embedding".to_owned(), spreads: embedded });
     for layer in 0..model.layers.len() {
         stream = compose_block(&local, layer, &stream, &mut taps)?;
@@ -105,17 +107,18 @@ pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
 }
 
 /// Final LayerNorm and LM head at the last position.
-fn head(local: &Local<'_>, stream: &[VectorError], taps: &mut Vec<Composed>) -> Result<()> {
+fn head(local: &Local<'_>, stream: &Stream, taps: &mut Vec<Composed>) -> Result<()> {
     let normal = normaliser(local, "final.layernorm", "final.inverse-sqrt", stream, taps)?;
     let layer = head_layer(local.model, 1.0);
-    let last = stream.len() - 1;
+    let last = stream.tokens() - 1;
     let (inverse, error) = (normal.inverse[last], normal.error[last]);
     let reach = inverse + local.factor * error.total();
     let logits = local.values("logits")?;
     let fresh = local.fresh("logits", Origin::Head)?;
-    let spreads = (0..layer.weight.rows).map(|o| {
+    let spreads = (0..layer.weight.rows).into_par_iter().map(|o| {
         let turned = (logits[o] - layer.bias[o]).abs() / inverse;
-        stream[last].along() * (length(layer.weight.row(o)) * reach) + error * turned + fresh[o]
+        let profile = stream.profile(layer.weight.row(o));
+        stream.along(last, &profile) * reach + error * turned + fresh[o]
     });
     taps.push(Composed { name: "logits".to_owned(), spreads: spreads.collect() });
     Ok(())
