@@ -17,7 +17,8 @@ use std::rc::Rc;
 use touchstone_llm::tap::Tensor;
 
 /// Prompt of the tap cases where the user gives none: 32 tokens of the shipped model's tokenizer.
-pub const DEFAULT_PROMPT: &str = "Once upon a time there was a poor woodcutter who lived with his wife and two children on the edge of a great forest";
+pub const DEFAULT_PROMPT: &str =
+    "Once upon a time there was a poor woodcutter who lived with his wife and two children on the edge of a great wood";
 /// Preset of encrypted model cases.
 const PRESET: &str = "n16-leveled";
 
