@@ -84,7 +84,8 @@ fn run(
         }
     }
     let kernels: Vec<String> = fixture.engines.iter().map(|engine| format!("{:?}", engine.kernel)).collect();
-    let message = format!("{compared} residues equal, kernels {}", kernels.join(" and "));
+    let agree = if operation.unit_tolerance == 0 { "equal" } else { "within one unit" };
+    let message = format!("{compared} residues {agree}, kernels {}", kernels.join(" and "));
     Ok(CaseOutcome::new(Verdict::Pass, message, count))
 }
 
