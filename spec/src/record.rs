@@ -74,11 +74,11 @@ pub struct TapRecord {
     pub encryption_rms: f64,
     /// Where the largest ratio of error to bound occurs, as an index into the tap's values.
     pub worst_index: usize,
-    /// Worst-case bound at that index.
+    /// Bound at that index (`r[noise.layer]`).
     pub encryption_bound: f64,
     /// Root-sum-square prediction (standard deviation) at that index; an estimate, not a bound.
     pub encryption_rss: f64,
-    /// Worst-case bound by source at that index.
+    /// The bound by origin of the error, at that index.
     pub terms: BTreeMap<String, f64>,
     /// Bits between bound and error at that index.
     pub slack_bits: f64,

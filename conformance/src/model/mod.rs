@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "model/taps".to_owned(),
             "conform.bound",
-            format!("The decrypted encrypted run (R4, {PRESET}) against R1 at every tap, within the worst-case bound."),
+            format!("The decrypted encrypted run (R4, {PRESET}) against R1 at every tap, within the composed bound (noise.layer)."),
             Cost::Long,
             move |options| taps(options, &session),
         ),
