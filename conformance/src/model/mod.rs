@@ -40,7 +40,9 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "model/taps".to_owned(),
             "conform.bound",
-            format!("The decrypted encrypted run (R4, {PRESET}) against R1 at every tap, within the composed bound (noise.layer)."),
+            format!(
+                "The decrypted encrypted run (R4, {PRESET}) against R1 at every tap, within the composed bound (noise.layer)."
+            ),
             Cost::Long,
             move |options| taps(options, &session),
         ),
