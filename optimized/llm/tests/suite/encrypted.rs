@@ -44,17 +44,20 @@ fn within_bounds(model: &Model, parameters: Parameters, tokens: &[u32]) {
         assert_eq!((&tap.name, &tap.shape), (&prediction.tensor.name, &prediction.tensor.shape));
         let limits = composed.bound(&tap.name).unwrap();
         let (mut worst, mut bound, mut ratio) = (0.0f64, 0.0f64, 0.0f64);
-        let mut squares = 0.0;
+        let (mut squares, mut tightest) = (0.0, 0.0f64);
         for (i, (got, want)) in tap.values.iter().zip(&prediction.tensor.values).enumerate() {
             let error = (got - want).abs();
             let limit = limits[i];
             assert!(error <= limit, "{}[{i}]: expected {want}, got {got}, error {error:e} over {limit:e}", tap.name);
             (worst, bound) = (worst.max(error), bound.max(limit));
+            tightest = tightest.max(if limit > 0.0 { error / limit } else { 0.0 });
             if prediction.deviation[i] > 0.0 {
                 ratio = ratio.max(error / prediction.deviation[i]);
                 squares += (error / prediction.deviation[i]).powi(2) / tap.values.len() as f64;
             }
         }
+        // r[conform.slack]: with more than 20 bits of slack a bound would say nothing.
+        assert!(tightest >= 2f64.powi(-20), "{}: largest ratio of error to bound {tightest:e}", tap.name);
         let spread = squares.sqrt();
         println!(
             "{:<36} error {worst:.1e} bound {bound:.1e}; in estimates: worst {ratio:.1}, rms {spread:.2}",
