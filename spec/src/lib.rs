@@ -9,6 +9,7 @@ pub mod params;
 pub mod record;
 pub mod rules;
 pub mod sampling;
+pub mod vector;
 
 use thiserror::Error;
 
