@@ -32,6 +32,47 @@ pub struct ParameterLiteral {
     pub sigma: HexFloat,
     /// The security that the set claims.
     pub security: SecurityClaim,
+    /// Constants of bootstrapping, for sets that have levels for it (chapter `bootstrapping.md`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<BootstrapLiteral>,
+}
+
+/// The constants of bootstrapping (`r[boot.params]`).
+///
+/// A bootstrap takes a canonical ciphertext of level `slots_to_coeffs.len()` to a canonical one of level `output_level`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapLiteral {
+    /// Hamming weight of the ephemeral secret.
+    pub ephemeral_weight: usize,
+    /// Level of a bootstrapped ciphertext; the canonical scales start anew there (`r[ckks.scale.canonical.sections]`).
+    pub output_level: usize,
+    /// Messages enter ModRaise at the scale `q_0 / 2^message_ratio`.
+    pub message_ratio: u32,
+    /// Factors of SlotsToCoeffs in order of application.
+    pub slots_to_coeffs: Vec<MapFactor>,
+    /// Factors of CoeffsToSlots in order of application.
+    pub coeffs_to_slots: Vec<MapFactor>,
+    /// EvalMod works on `t / range`, `|t| <= range - 1/4`.
+    pub range: u32,
+    /// Double-angle steps after the cosine.
+    pub double_angles: u32,
+    /// Chebyshev coefficients on `[-1, 1]` of `cos(2 pi range u / 2^double_angles)`; the odd ones are 0.
+    pub cosine: Vec<HexFloat>,
+    /// Largest error of that polynomial on `[-1, 1]`.
+    pub cosine_error: HexFloat,
+    /// `[a]` or `[a, b]`: the result is `a s` or `a s + b s^3`, `s` the sine.
+    pub output: Vec<HexFloat>,
+}
+
+/// One factor of SlotsToCoeffs or CoeffsToSlots (`r[boot.factors]`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapFactor {
+    /// Number of butterfly layers in the factor.
+    pub log_radix: u32,
+    /// Scale label after the factor's rescale.
+    pub label: HexFloat,
 }
 
 /// Distribution of the secret polynomial.
@@ -62,13 +103,20 @@ pub enum SecurityClaim {
 pub const CLASSICAL_128_TERNARY: [(u32, u32); 8] =
     [(10, 27), (11, 54), (12, 109), (13, 218), (14, 438), (15, 881), (16, 1747), (17, 3523)];
 
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 13] = [
     ("toy-n5", include_str!("../params/toy-n5.json")),
+    ("toy-n5-deep", include_str!("../params/toy-n5-deep.json")),
+    ("toy-n5-boot", include_str!("../params/toy-n5-boot.json")),
     ("toy-n8", include_str!("../params/toy-n8.json")),
+    ("toy-n8-boot", include_str!("../params/toy-n8-boot.json")),
     ("toy-n9-deep", include_str!("../params/toy-n9-deep.json")),
     ("small-n12", include_str!("../params/small-n12.json")),
+    ("small-n12-boot", include_str!("../params/small-n12-boot.json")),
     ("n15-leveled", include_str!("../params/n15-leveled.json")),
+    ("n15-boot", include_str!("../params/n15-boot.json")),
     ("n16-leveled", include_str!("../params/n16-leveled.json")),
+    ("n16-boot", include_str!("../params/n16-boot.json")),
+    ("n16-boot-deep", include_str!("../params/n16-boot-deep.json")),
 ];
 
 impl ParameterLiteral {

@@ -7,7 +7,9 @@ use rug::integer::IsPrime;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::Range;
-use touchstone_spec::params::{CLASSICAL_128_TERNARY, ParameterLiteral, SecretDistribution, SecurityClaim};
+use touchstone_spec::params::{
+    BootstrapLiteral, CLASSICAL_128_TERNARY, MapFactor, ParameterLiteral, SecretDistribution, SecurityClaim,
+};
 use touchstone_spec::sampling::SPECIAL_LIMB;
 
 /// A parameter set whose every field has been checked against the specification.
@@ -21,11 +23,12 @@ pub struct Parameters {
     canonical_scales: Vec<f64>,
     secret: SecretDistribution,
     security: SecurityClaim,
+    bootstrap: Option<BootstrapLiteral>,
 }
 
 impl Parameters {
     /// Checks a literal: ring and primes (`r[ckks.ring]`), canonical scales, recomputed and compared bit for bit
-    /// (`r[ckks.scale.canonical]`), secret, sigma, and the security claim (`r[ckks.params.security]`).
+    /// (`r[ckks.scale.canonical]`, `r[ckks.scale.canonical.sections]`), bootstrapping (`r[boot.params]`), secret, sigma, and the security claim (`r[ckks.params.security]`).
     ///
     /// # Errors
     /// [`ReferenceError::BadParameters`] names the first field that is not admitted.
@@ -39,11 +42,13 @@ impl Parameters {
             canonical_scales: literal.canonical_scales.iter().map(|x| x.0).collect(),
             secret: literal.secret,
             security: literal.security,
+            bootstrap: literal.bootstrap.clone(),
         };
         parameters.check_ring()?;
         parameters.check_primes()?;
         parameters.check_scales(literal.scale.0)?;
         parameters.check_distributions(literal.sigma.0)?;
+        parameters.check_bootstrap()?;
         parameters.check_security()?;
         Ok(parameters)
     }
@@ -223,9 +228,13 @@ impl Parameters {
         if self.canonical_scales.len() != self.q.len() {
             return bad("canonical_scales", format!("{} entries", self.q.len()), self.canonical_scales.len());
         }
+        let restart = self.bootstrap.as_ref().map(|bootstrap| bootstrap.output_level);
         let mut scale = top;
         for level in (0..self.q.len()).rev() {
             let got = self.canonical_scales[level];
+            if restart == Some(level) && got.is_finite() && got > 0.0 {
+                scale = got;
+            }
             if got.to_bits() != scale.to_bits() {
                 return bad("canonical_scales", format!("{scale:e} at level {level}"), format!("{got:e}"));
             }
@@ -244,6 +253,66 @@ impl Parameters {
             }
             _ => Ok(()),
         }
+    }
+
+    /// `r[boot.params]`: constants that fit each other, the ring and the levels.
+    fn check_bootstrap(&self) -> Result<(), ReferenceError> {
+        let Some(boot) = &self.bootstrap else { return Ok(()) };
+        let reach = (boot.ephemeral_weight as f64 + 1.0) / 2.0 + 0.25;
+        if boot.ephemeral_weight == 0 || boot.ephemeral_weight > self.n() || f64::from(boot.range) < reach {
+            let expected = format!("a weight of 1 to {} and a range of at least {reach}", self.n());
+            return bad("bootstrap.range", expected, format!("{}, {}", boot.ephemeral_weight, boot.range));
+        }
+        if self.p[0] < self.q[0] {
+            return bad("p", format!("a first special prime of at least {}", self.q[0]), self.p[0]);
+        }
+        let odd = boot.cosine.iter().skip(1).step_by(2).any(|c| c.0 != 0.0);
+        if odd || boot.cosine.len() % 2 == 0 || !(1..=2).contains(&boot.output.len()) {
+            return bad("bootstrap.cosine, output", "an even polynomial; one or two coefficients", boot.cosine.len());
+        }
+        for (field, factors) in [("slots_to_coeffs", &boot.slots_to_coeffs), ("coeffs_to_slots", &boot.coeffs_to_slots)]
+        {
+            let layers: u64 = factors.iter().map(|factor| u64::from(factor.log_radix)).sum();
+            if layers != u64::from(self.log_n) - 1
+                || factors.iter().any(|f| !(f.label.0.is_finite() && f.label.0 > 0.0))
+            {
+                return bad(field, format!("{} layers in all and positive labels", self.log_n - 1), layers);
+            }
+        }
+        let depth = (0..).find(|d| 1usize << d >= boot.cosine.len()).unwrap_or(0);
+        let cubic = if boot.output.len() == 2 { 2 } else { 0 };
+        let used = boot.coeffs_to_slots.len() + depth + boot.double_angles as usize + cubic;
+        if boot.output_level < boot.slots_to_coeffs.len() || boot.output_level + used != self.max_level() {
+            let expected = format!("{used} levels below the top level {}", self.max_level());
+            return bad("bootstrap.output_level", expected, boot.output_level);
+        }
+        self.check_bootstrap_labels(boot)
+    }
+
+    /// Labels that meet: of the message before ModRaise, of the slots before EvalMod, of the output.
+    fn check_bootstrap_labels(&self, boot: &BootstrapLiteral) -> Result<(), ReferenceError> {
+        let last = |factors: &[MapFactor]| factors.last().map_or(0.0, |factor| factor.label.0);
+        let message = self.q[0] as f64 / f64::from(boot.message_ratio).exp2();
+        if last(&boot.slots_to_coeffs) != message {
+            return bad("slots_to_coeffs", format!("a last label of {message:e}"), last(&boot.slots_to_coeffs));
+        }
+        let slots = self.canonical_scales[self.max_level() - boot.coeffs_to_slots.len()];
+        if last(&boot.coeffs_to_slots) != slots {
+            return bad("coeffs_to_slots", format!("a last label of {slots:e}"), last(&boot.coeffs_to_slots));
+        }
+        let above = self.canonical_scales[boot.output_level + 1];
+        let linear = above * above / self.q[boot.output_level + 1] as f64 / boot.output[0].0;
+        let output = self.canonical_scales[boot.output_level];
+        if boot.output.len() == 1 && output != linear {
+            return bad("canonical_scales", format!("{linear:e} at the output level"), output);
+        }
+        Ok(())
+    }
+
+    /// The constants of bootstrapping, for sets that have them (`r[boot.params]`).
+    #[must_use]
+    pub fn bootstrap(&self) -> Option<&BootstrapLiteral> {
+        self.bootstrap.as_ref()
     }
 
     fn check_security(&self) -> Result<(), ReferenceError> {

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Writes the parameter presets of this folder (needs sympy and mpmath).
+
+Chain primes are chosen from the top level down: each is the unused prime congruent to 1 modulo 2N nearest to the square of
+its level's canonical scale divided by the section's scale, so that canonical scales stay near the section's.
+"""
+import json
+import math
+import pathlib
+import sys
+
+import mpmath
+from sympy import isprime
+
+UNIFORM = {"kind": "uniform-ternary"}
+SIGMA = (3.2).hex()
+
+
+class Primes:
+    """Distinct primes congruent to 1 modulo 2N."""
+
+    def __init__(self, log_n):
+        self.step = 2 << log_n
+        self.used = set()
+
+    def below(self, bound, count=1):
+        """The largest unused primes below `bound`."""
+        found, value = [], (bound - 2) // self.step * self.step + 1
+        while len(found) < count:
+            if value not in self.used and isprime(value):
+                found.append(value)
+            value -= self.step
+        self.used.update(found)
+        return found
+
+    def near(self, centre):
+        """The unused prime nearest to `centre`, the smaller one of two."""
+        start, distance = (centre - 1) // self.step, 0
+        while True:
+            for k in sorted({start - distance, start + distance}, key=lambda k: (abs(k * self.step + 1 - centre), k)):
+                value = k * self.step + 1
+                if value not in self.used and isprime(value):
+                    self.used.add(value)
+                    return value
+            distance += 1
+
+
+def section(primes, scale, levels):
+    """Chain primes and canonical scales of `levels` levels, top first; the scales have one entry more."""
+    chain, scales = [], [scale]
+    for _ in range(levels):
+        chain.append(primes.near(round(scales[-1] * scales[-1] / scale)))
+        scales.append(scales[-1] * scales[-1] / float(chain[-1]))
+    return chain, scales
+
+
+def literal(name, about, log_n, chain, special, digit_size, scales, secret, security):
+    bits = sum(math.log2(x) for x in chain + special)
+    print(f"{name}: {len(chain)} + {len(special)} primes, log2(QP) = {bits:.2f}", file=sys.stderr)
+    return {
+        "name": name, "description": about, "log_n": log_n, "q": chain, "p": special, "digit_size": digit_size,
+        "scale": float(scales[-1]).hex(), "canonical_scales": [float(s).hex() for s in scales], "secret": secret,
+        "sigma": SIGMA, "security": security,
+    }
+
+
+def leveled(name, about, log_n, q0_bits, scale_bits, levels, p_bits, special, digit_size, secret, security):
+    """A set without bootstrapping."""
+    primes = Primes(log_n)
+    p = primes.below(1 << p_bits, special)
+    q0 = primes.below(1 << q0_bits)
+    chain, scales = section(primes, float(1 << scale_bits), levels)
+    return literal(name, about, log_n, q0 + chain[::-1], p, digit_size, scales[::-1], secret, security)
+
+
+def cosine(range_, double_angles, degree):
+    """Even Chebyshev coefficients of cos(2 pi range u / 2^r) on [-1, 1], by its Bessel series."""
+    mpmath.mp.prec = 200
+    argument = 2 * mpmath.pi * range_ / 2**double_angles
+    value = lambda k: (1 if k == 0 else 2) * (-1) ** (k // 2) * mpmath.besselj(k, argument)
+    coefficients = [float(value(k)) if k % 2 == 0 else 0.0 for k in range(degree + 1)]
+    error = sum(abs(value(k)) for k in range(degree + 2, degree + 60, 2))
+    error += sum(abs(value(k) - mpmath.mpf(coefficients[k])) for k in range(0, degree + 1, 2))
+    return coefficients, float(error) * (1 + 2**-40)
+
+
+def arcsine(ratio):
+    """a, b of a s + b s^3 near 2^ratio arcsin(s) / (2 pi) for |s| <= sin(2 pi / 2^ratio): the term in s^5 of the
+    series is replaced by the cubic that is nearest to it."""
+    mpmath.mp.prec = 200
+    bound = mpmath.sin(2 * mpmath.pi / 2**ratio)
+    fifth = mpmath.mpf(3) / 40
+    scale = 2**ratio / (2 * mpmath.pi)
+    a = scale * (1 - fifth * mpmath.mpf(5) / 16 * bound**4)
+    b = scale * (mpmath.mpf(1) / 6 + fifth * mpmath.mpf(5) / 4 * bound**2)
+    return [float(a), float(b)]
+
+
+def geometric(start, end, count):
+    """Labels after each of `count` factors, from `start` to `end` in equal ratios."""
+    return [start * (end / start) ** (i / count) for i in range(1, count)] + [end]
+
+
+def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, radices, ephemeral, double_angles, degree,
+                  correct, special, digit_size, security):
+    """A set with bootstrapping: q_0, StC and user levels, EvalMod, CtS from the bottom up.
+
+    `correct` adds the cubic of the arcsine; without it the scale of the output level follows from the upper section's.
+    """
+    primes = Primes(log_n)
+    p = primes.below(int(2 ** (upper_bits + 0.2)), special)
+    upper_scale = 2.0**upper_bits
+    q0 = primes.near(round(upper_scale))
+    range_ = math.ceil((ephemeral + 1) / 2 + 0.25)
+    depth = (degree + 1 - 1).bit_length()
+    upper = len(radices) + depth + double_angles + (2 if correct else 0)
+    upper_chain, upper_scales = section(primes, upper_scale, upper)
+    pair = arcsine(ratio) if correct else [float(2**ratio / (2 * mpmath.pi))]
+    output_scale = 2.0**user_bits if correct else upper_scales[-1] / pair[0]
+    user_levels = levels + len(radices)
+    user_chain, user_scales = section(primes, output_scale, user_levels)
+    chain = [q0] + user_chain[::-1] + upper_chain[::-1]
+    scales = user_scales[::-1] + upper_scales[::-1][1:]
+    coefficients, error = cosine(range_, double_angles, degree)
+    result = literal(name, about, log_n, chain, p, digit_size, scales, UNIFORM, security)
+    to_coefficients = geometric(scales[len(radices)], q0 * 2.0**-ratio, len(radices))
+    to_slots = geometric(float(q0) * range_, upper_scales[len(radices)], len(radices))
+    factor = lambda radix, label: {"log_radix": radix, "label": float(label).hex()}
+    result["bootstrap"] = {
+        "ephemeral_weight": ephemeral,
+        "output_level": user_levels,
+        "message_ratio": ratio,
+        "slots_to_coeffs": [factor(r, s) for r, s in zip(radices, to_coefficients)],
+        "coeffs_to_slots": [factor(r, s) for r, s in zip(radices[::-1], to_slots)],
+        "range": range_,
+        "double_angles": double_angles,
+        "cosine": [float(c).hex() for c in coefficients],
+        "cosine_error": error.hex(),
+        "output": [float(c).hex() for c in pair],
+    }
+    return result
+
+
+FIXED = {"kind": "fixed-weight", "weight": 64}
+PRESETS = [
+    leveled("toy-n5", "N = 32: exhaustive comparisons, reference runs in microseconds", 5, 49, 40, 5, 48, 2, 2, UNIFORM,
+            "insecure"),
+    leveled("toy-n5-deep", "N = 32, 44 levels: whole models on 16 batch entries in the reference", 5, 49, 40, 44, 49, 9,
+            9, UNIFORM, "insecure"),
+    leveled("toy-n8", "N = 256: every kernel path, sparse secret", 8, 49, 40, 8, 49, 3, 3, FIXED, "insecure"),
+    leveled("small-n12", "N = 4096: all operations in seconds in the reference; below 128-bit security", 12, 49, 40, 8,
+            48, 3, 3, UNIFORM, "insecure"),
+    leveled("n15-leveled", "N = 32768, 14 levels of 40 bits, no bootstrapping", 15, 49, 40, 14, 48, 5, 5, UNIFORM,
+            "classical-128"),
+    leveled("n16-leveled", "N = 65536, 34 levels of 40 bits, no bootstrapping: deep enough for a one-layer model", 16, 49,
+            40, 34, 48, 7, 8, UNIFORM, "classical-128"),
+    bootstrapping("toy-n5-boot", "N = 32: bootstrapping with the arcsine, exhaustive comparisons", 5, upper_bits=49.7,
+                  user_bits=40, levels=2, ratio=7, radices=[2, 2], ephemeral=8, double_angles=2, degree=26, correct=True,
+                  special=4, digit_size=4, security="insecure"),
+    bootstrapping("toy-n8-boot", "N = 256: bootstrapping without the arcsine", 8, upper_bits=45.5, user_bits=None,
+                  levels=2, ratio=10, radices=[3, 4], ephemeral=32, double_angles=2, degree=56, correct=False, special=5,
+                  digit_size=5, security="insecure"),
+    bootstrapping("small-n12-boot", "N = 4096: bootstrapping as in n16-boot, below 128-bit security", 12, upper_bits=49.7,
+                  user_bits=40, levels=3, ratio=7, radices=[4, 4, 3], ephemeral=32, double_angles=2, degree=56,
+                  correct=True, special=6, digit_size=6, security="insecure"),
+    bootstrapping("n15-boot", "N = 32768: bootstrapping that leaves 4 levels", 15, upper_bits=46.0, user_bits=None,
+                  levels=4, ratio=10, radices=[7, 7], ephemeral=32, double_angles=2, degree=56, correct=False, special=3,
+                  digit_size=3, security="classical-128"),
+    bootstrapping("n16-boot", "N = 65536: bootstrapping that leaves 13 levels of 40 bits", 16, upper_bits=49.7,
+                  user_bits=40, levels=13, ratio=7, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
+                  correct=True, special=8, digit_size=8, security="classical-128"),
+    bootstrapping("n16-boot-deep", "N = 65536: less precision, 17 levels left, for inference", 16, upper_bits=47.0,
+                  user_bits=None, levels=17, ratio=10, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
+                  correct=False, special=8, digit_size=8, security="classical-128"),
+]
+
+if __name__ == "__main__":
+    folder = pathlib.Path(__file__).parent
+    for preset in PRESETS:
+        (folder / f"{preset['name']}.json").write_text(json.dumps(preset, indent=1) + "\n")
