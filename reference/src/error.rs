@@ -65,6 +65,14 @@ pub enum ReferenceError {
         /// Key id that was given.
         got: u32,
     },
+    /// A circuit needs a key that was not supplied (`r[ckks.key.galois]`).
+    #[error("{operation}: expected a key with id {key_id}, got none")]
+    MissingKey {
+        /// The circuit that refuses.
+        operation: &'static str,
+        /// Key id that is needed; 0 for relinearisation.
+        key_id: u32,
+    },
     /// A value that cannot be encoded (`r[ckks.encode]`, `r[ckks.scalar.mul]`).
     #[error("{operation}: expected {expected}, got {got}")]
     NotEncodable {

@@ -2,6 +2,7 @@
 
 pub mod approx;
 pub mod bounds;
+pub mod circuits;
 pub mod ckks;
 pub mod error;
 pub mod export;

@@ -26,11 +26,10 @@ impl<'a> Evaluator<'a> {
 
     /// Sum; level and scale as the operands (`r[ckks.add]`). Noise: `noise.add`.
     ///
-    /// A product that has not been relinearised may be added to another such product.
+    /// Either operand may be a product that has not been relinearised: the pair `(c_0, c_1)` is then `(c_0, c_1, 0)`.
     ///
     /// # Errors
-    /// [`ReferenceError::LevelMismatch`], [`ReferenceError::ScaleMismatch`] (`r[ckks.scale.mismatch]`);
-    /// [`ReferenceError::BadOperand`] if the operands differ in their number of polynomials.
+    /// [`ReferenceError::LevelMismatch`], [`ReferenceError::ScaleMismatch`] (`r[ckks.scale.mismatch]`).
     pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, ReferenceError> {
         self.zip("addition", a, b, Poly::add)
     }
@@ -115,6 +114,21 @@ impl<'a> Evaluator<'a> {
         let poly = self.constant_poly(&real, &imaginary, a.level)?;
         let polys = a.polys.iter().map(|c| c.mul(&poly)).collect::<Result<_, _>>()?;
         Ok(Ciphertext { polys, level: a.level, scale: target })
+    }
+
+    /// Multiplies every slot by the Gaussian integer `k_0 + k_1 i`, exactly; level and scale unchanged
+    /// (`r[circuit.integer]`). The error grows by the integer's modulus.
+    ///
+    /// # Errors
+    /// [`ReferenceError::NotEncodable`] if a part is `2^62` or more in magnitude.
+    pub fn mul_integer(&self, a: &Ciphertext, k: [i64; 2]) -> Result<Ciphertext, ReferenceError> {
+        if let Some(part) = k.iter().find(|part| part.unsigned_abs() >= 1 << 62) {
+            let expected = "parts below 2^62 in magnitude".to_owned();
+            return Err(ReferenceError::NotEncodable { operation: "integer product", expected, got: part.to_string() });
+        }
+        let poly = self.constant_poly(&k[0].into(), &k[1].into(), a.level)?;
+        let polys = a.polys.iter().map(|c| c.mul(&poly)).collect::<Result<_, _>>()?;
+        Ok(Ciphertext { polys, level: a.level, scale: a.scale })
     }
 
     /// Product as a triple `(d_0, d_1, d_2)`, scale `fl(s_a s_b)`, level unchanged (`r[ckks.mul]`). Noise: `noise.mul`.
@@ -236,6 +250,21 @@ impl<'a> Evaluator<'a> {
 
     /// `(ModDown(sum_i d_i b_i), ModDown(sum_i d_i a_i))` for lifted digits.
     fn key_product(&self, lifts: &[Poly], level: usize, key: &KeySwitchKey) -> Result<(Poly, Poly), ReferenceError> {
+        let (sum0, sum1) = self.raised_key_product(lifts, level, key)?;
+        Ok((mod_down(self.params, &sum0, level)?, mod_down(self.params, &sum1, level)?))
+    }
+
+    /// `(sum_i d_i b_i, sum_i d_i a_i)` over `R_{Q_l P}` for the lifts `d_i` of all digits, before the division by `P`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::LevelMismatch`] if the key does not reach the level; [`ReferenceError::BadOperand`] for lifts
+    /// of another modulus.
+    pub fn raised_key_product(
+        &self,
+        lifts: &[Poly],
+        level: usize,
+        key: &KeySwitchKey,
+    ) -> Result<(Poly, Poly), ReferenceError> {
         let key = key.truncate(self.params, level)?;
         let modulus = self.params.extended_modulus(level)?;
         let mut sum0 = Poly::zero(self.params.n(), &modulus);
@@ -244,7 +273,7 @@ impl<'a> Evaluator<'a> {
             sum0 = sum0.add(&d.mul(b)?)?;
             sum1 = sum1.add(&d.mul(a)?)?;
         }
-        Ok((mod_down(self.params, &sum0, level)?, mod_down(self.params, &sum1, level)?))
+        Ok((sum0, sum1))
     }
 
     /// `k_0 + k_1 X^{N/2}` over `R_{Q_l}`: in every slot `k_0 + k_1 i`.
@@ -264,10 +293,10 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Ciphertext, ReferenceError> {
         check_level(operation, a.level, b.level)?;
         check_scale(operation, a.scale, b.scale)?;
-        if a.polys.len() != b.polys.len() {
-            return Err(wrong_count(operation, a.polys.len(), b));
-        }
-        let polys = a.polys.iter().zip(&b.polys).map(|(x, y)| f(x, y)).collect::<Result<_, _>>()?;
+        let zero = Poly::zero(self.params.n(), &self.params.modulus(a.level)?);
+        let at = |c: &Ciphertext, i: usize| c.polys.get(i).unwrap_or(&zero).clone();
+        let count = a.polys.len().max(b.polys.len());
+        let polys = (0..count).map(|i| f(&at(a, i), &at(b, i))).collect::<Result<_, _>>()?;
         Ok(Ciphertext { polys, level: a.level, scale: a.scale })
     }
 }
