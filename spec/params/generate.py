@@ -84,16 +84,19 @@ def cosine(range_, double_angles, degree):
     return coefficients, float(error) * (1 + 2**-40)
 
 
-def arcsine(ratio):
-    """a, b of a s + b s^3 near 2^ratio arcsin(s) / (2 pi) for |s| <= sin(2 pi / 2^ratio): the term in s^5 of the
-    series is replaced by the cubic that is nearest to it."""
+def output(ratio, terms):
+    """Odd coefficients of 2^ratio arcsin(s) / (2 pi) for |s| <= sin(2 pi / 2^ratio), in s, s^3, ...: the next term of the
+    series, c s^d, is replaced by what is nearest to it, c (s^d - b^d T_d(s/b) / 2^(d-1))."""
     mpmath.mp.prec = 200
     bound = mpmath.sin(2 * mpmath.pi / 2**ratio)
-    fifth = mpmath.mpf(3) / 40
-    scale = 2**ratio / (2 * mpmath.pi)
-    a = scale * (1 - fifth * mpmath.mpf(5) / 16 * bound**4)
-    b = scale * (mpmath.mpf(1) / 6 + fifth * mpmath.mpf(5) / 4 * bound**2)
-    return [float(a), float(b)]
+    series = [mpmath.binomial(2 * k, k) / (4**k * (2 * k + 1)) for k in range(terms + 1)]
+    degree = 2 * terms + 1
+    coefficients = series[:terms]
+    chebyshev = mpmath.taylor(lambda x: mpmath.chebyt(degree, x), 0, degree)
+    for k in range(terms):
+        power = 2 * k + 1
+        coefficients[k] -= series[terms] * chebyshev[power] * bound ** (degree - power) / 2 ** (degree - 1)
+    return [float(c * 2**ratio / (2 * mpmath.pi)) for c in coefficients]
 
 
 def geometric(start, end, count):
@@ -102,21 +105,21 @@ def geometric(start, end, count):
 
 
 def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, radices, ephemeral, double_angles, degree,
-                  correct, special, digit_size, security):
+                  terms, special, digit_size, security):
     """A set with bootstrapping: q_0, StC and user levels, EvalMod, CtS from the bottom up.
 
-    `correct` adds the cubic of the arcsine; without it the scale of the output level follows from the upper section's.
+    `terms` odd terms make up for the sine. With one of them the scale of the output level follows from the upper section's.
     """
     primes = Primes(log_n)
     p = primes.below(int(2 ** (upper_bits + 0.2)), special)
     upper_scale = 2.0**upper_bits
     q0 = primes.near(round(upper_scale))
     range_ = math.ceil((ephemeral + 1) / 2 + 0.25)
-    depth = (degree + 1 - 1).bit_length()
-    upper = len(radices) + depth + double_angles + (2 if correct else 0)
+    depth = degree.bit_length()
+    upper = len(radices) + depth + double_angles + (0, 2, 3)[terms - 1]
     upper_chain, upper_scales = section(primes, upper_scale, upper)
-    pair = arcsine(ratio) if correct else [float(2**ratio / (2 * mpmath.pi))]
-    output_scale = 2.0**user_bits if correct else upper_scales[-1] / pair[0]
+    odd = output(ratio, terms)
+    output_scale = 2.0**user_bits if terms > 1 else upper_scales[-1] / odd[0]
     user_levels = levels + len(radices)
     user_chain, user_scales = section(primes, output_scale, user_levels)
     chain = [q0] + user_chain[::-1] + upper_chain[::-1]
@@ -136,7 +139,7 @@ def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, r
         "double_angles": double_angles,
         "cosine": [float(c).hex() for c in coefficients],
         "cosine_error": error.hex(),
-        "output": [float(c).hex() for c in pair],
+        "output": [float(c).hex() for c in odd],
     }
     return result
 
@@ -154,24 +157,24 @@ PRESETS = [
             "classical-128"),
     leveled("n16-leveled", "N = 65536, 34 levels of 40 bits, no bootstrapping: deep enough for a one-layer model", 16, 49,
             40, 34, 48, 7, 8, UNIFORM, "classical-128"),
-    bootstrapping("toy-n5-boot", "N = 32: bootstrapping with the arcsine, exhaustive comparisons", 5, upper_bits=49.7,
-                  user_bits=40, levels=2, ratio=7, radices=[2, 2], ephemeral=8, double_angles=2, degree=26, correct=True,
+    bootstrapping("toy-n5-boot", "N = 32: bootstrapping with two output terms, exhaustive comparisons", 5, upper_bits=49.7,
+                  user_bits=40, levels=2, ratio=7, radices=[2, 2], ephemeral=8, double_angles=2, degree=26, terms=2,
                   special=4, digit_size=4, security="insecure"),
-    bootstrapping("toy-n8-boot", "N = 256: bootstrapping without the arcsine", 8, upper_bits=45.5, user_bits=None,
-                  levels=2, ratio=10, radices=[3, 4], ephemeral=32, double_angles=2, degree=56, correct=False, special=5,
+    bootstrapping("toy-n8-boot", "N = 256: bootstrapping with one output term", 8, upper_bits=45.5, user_bits=None,
+                  levels=2, ratio=9, radices=[3, 4], ephemeral=32, double_angles=2, degree=56, terms=1, special=5,
                   digit_size=5, security="insecure"),
     bootstrapping("small-n12-boot", "N = 4096: bootstrapping as in n16-boot, below 128-bit security", 12, upper_bits=49.7,
                   user_bits=40, levels=3, ratio=7, radices=[4, 4, 3], ephemeral=32, double_angles=2, degree=56,
-                  correct=True, special=6, digit_size=6, security="insecure"),
-    bootstrapping("n15-boot", "N = 32768: bootstrapping that leaves 4 levels", 15, upper_bits=46.0, user_bits=None,
-                  levels=4, ratio=10, radices=[7, 7], ephemeral=32, double_angles=2, degree=56, correct=False, special=3,
+                  terms=2, special=6, digit_size=6, security="insecure"),
+    bootstrapping("n15-boot", "N = 32768: bootstrapping that leaves 4 levels", 15, upper_bits=45.8, user_bits=None,
+                  levels=4, ratio=9, radices=[7, 7], ephemeral=32, double_angles=2, degree=56, terms=1, special=3,
                   digit_size=3, security="classical-128"),
     bootstrapping("n16-boot", "N = 65536: bootstrapping that leaves 13 levels of 40 bits", 16, upper_bits=49.7,
                   user_bits=40, levels=13, ratio=7, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
-                  correct=True, special=8, digit_size=8, security="classical-128"),
-    bootstrapping("n16-boot-deep", "N = 65536: less precision, 17 levels left, for inference", 16, upper_bits=47.0,
-                  user_bits=None, levels=17, ratio=10, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
-                  correct=False, special=8, digit_size=8, security="classical-128"),
+                  terms=2, special=8, digit_size=8, security="classical-128"),
+    bootstrapping("n16-boot-deep", "N = 65536: less precision, 17 levels left, for inference", 16, upper_bits=46.6,
+                  user_bits=None, levels=17, ratio=9, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
+                  terms=1, special=8, digit_size=8, security="classical-128"),
 ]
 
 if __name__ == "__main__":

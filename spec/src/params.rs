@@ -61,7 +61,7 @@ pub struct BootstrapLiteral {
     pub cosine: Vec<HexFloat>,
     /// Largest error of that polynomial on `[-1, 1]`.
     pub cosine_error: HexFloat,
-    /// `[a]` or `[a, b]`: the result is `a s` or `a s + b s^3`, `s` the sine.
+    /// One to three coefficients of `s`, `s^3`, `s^5` in the result, `s` the sine (`r[boot.output]`).
     pub output: Vec<HexFloat>,
 }
 

@@ -1,10 +1,11 @@
 //! Ids of the rules that tests, bounds and failure messages cite; the text of each stands in `spec/book`.
 
 /// The chapters of the book, embedded so that a rule's text can be printed and its existence checked.
-pub const CHAPTERS: [(&str, &str); 7] = [
+pub const CHAPTERS: [(&str, &str); 8] = [
     ("conformance.md", include_str!("../book/conformance.md")),
     ("ckks.md", include_str!("../book/ckks.md")),
     ("circuits.md", include_str!("../book/circuits.md")),
+    ("bootstrapping.md", include_str!("../book/bootstrapping.md")),
     ("format.md", include_str!("../book/format.md")),
     ("security.md", include_str!("../book/security.md")),
     ("model.md", include_str!("../book/model.md")),

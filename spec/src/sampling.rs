@@ -22,6 +22,8 @@ pub mod domain {
     pub const ENCRYPT_ERROR_0: u32 = 9;
     /// Second error of a public-key encryption.
     pub const ENCRYPT_ERROR_1: u32 = 10;
+    /// The ephemeral secret of bootstrapping (`r[boot.key.ephemeral]`).
+    pub const EPHEMERAL_SECRET: u32 = 11;
 }
 
 /// Limb id of special prime `p_0`; `p_j` has `SPECIAL_LIMB + j`, chain prime `q_i` has `i`.
@@ -29,6 +31,12 @@ pub const SPECIAL_LIMB: u32 = 1 << 31;
 
 /// Key id of the relinearisation key; an automorphism `X -> X^g` has key id `g`.
 pub const RELINEARISATION_KEY_ID: u32 = 0;
+
+/// Key id of the key from the ephemeral secret to the secret (`r[boot.key.from-ephemeral]`).
+pub const FROM_EPHEMERAL_KEY_ID: u32 = 2;
+
+/// Key id of the key from the secret to the ephemeral one (`r[boot.key.to-ephemeral]`).
+pub const TO_EPHEMERAL_KEY_ID: u32 = 4;
 
 /// `T_k = rne(2^63 Pr(|X| <= k))`, `k = 0, 1, ...`, for the discrete Gaussian with sigma 3.2 (`r[sample.gaussian]`).
 ///

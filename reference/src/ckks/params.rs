@@ -267,8 +267,8 @@ impl Parameters {
             return bad("p", format!("a first special prime of at least {}", self.q[0]), self.p[0]);
         }
         let odd = boot.cosine.iter().skip(1).step_by(2).any(|c| c.0 != 0.0);
-        if odd || boot.cosine.len() % 2 == 0 || !(1..=2).contains(&boot.output.len()) {
-            return bad("bootstrap.cosine, output", "an even polynomial; one or two coefficients", boot.cosine.len());
+        if odd || boot.cosine.len() % 2 == 0 || !(1..=3).contains(&boot.output.len()) {
+            return bad("bootstrap.cosine, output", "an even polynomial; one to three coefficients", boot.cosine.len());
         }
         for (field, factors) in [("slots_to_coeffs", &boot.slots_to_coeffs), ("coeffs_to_slots", &boot.coeffs_to_slots)]
         {
@@ -280,8 +280,8 @@ impl Parameters {
             }
         }
         let depth = (0..).find(|d| 1usize << d >= boot.cosine.len()).unwrap_or(0);
-        let cubic = if boot.output.len() == 2 { 2 } else { 0 };
-        let used = boot.coeffs_to_slots.len() + depth + boot.double_angles as usize + cubic;
+        let output = [0, 2, 3][boot.output.len() - 1];
+        let used = boot.coeffs_to_slots.len() + depth + boot.double_angles as usize + output;
         if boot.output_level < boot.slots_to_coeffs.len() || boot.output_level + used != self.max_level() {
             let expected = format!("{used} levels below the top level {}", self.max_level());
             return bad("bootstrap.output_level", expected, boot.output_level);

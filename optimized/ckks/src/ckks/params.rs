@@ -302,8 +302,8 @@ fn check_bootstrap(literal: &ParameterLiteral, scales: &[f64]) -> Result<(), Ckk
             boot.cosine.len(),
         );
     }
-    if !(1..=2).contains(&boot.output.len()) || boot.output[0].0 <= 0.0 {
-        return refuse("bootstrap.output", "one or two coefficients, the first positive", boot.output.len());
+    if !(1..=3).contains(&boot.output.len()) || boot.output[0].0 <= 0.0 {
+        return refuse("bootstrap.output", "one to three coefficients, the first positive", boot.output.len());
     }
     check_bootstrap_levels(literal, boot, scales)
 }
@@ -324,7 +324,7 @@ fn check_bootstrap_levels(
         }
     }
     let depth = boot.cosine.len().next_power_of_two().trailing_zeros() as usize;
-    let used = to_slots.len() + depth + boot.double_angles as usize + 2 * (boot.output.len() - 1);
+    let used = to_slots.len() + depth + boot.double_angles as usize + [0, 2, 3][boot.output.len() - 1];
     let top = literal.max_level();
     if boot.output_level < to_coeffs.len() || boot.output_level + used != top {
         let expected = format_args!("at least {}, and {used} levels below the top level {top}", to_coeffs.len());
