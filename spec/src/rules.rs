@@ -1,7 +1,8 @@
 //! Ids of the rules that tests, bounds and failure messages cite; the text of each stands in `spec/book`.
 
 /// The chapters of the book, embedded so that a rule's text can be printed and its existence checked.
-pub const CHAPTERS: [(&str, &str); 8] = [
+pub const CHAPTERS: [(&str, &str); 9] = [
+    ("notation.md", include_str!("../book/notation.md")),
     ("conformance.md", include_str!("../book/conformance.md")),
     ("ckks.md", include_str!("../book/ckks.md")),
     ("circuits.md", include_str!("../book/circuits.md")),
