@@ -81,6 +81,19 @@ impl Fixture {
         keys
     }
 
+    /// Evaluation keys with the given rotations.
+    ///
+    /// # Panics
+    /// If a key cannot be generated.
+    pub fn keys_of(&self, rotations: impl IntoIterator<Item = i64>) -> EvaluationKeys {
+        let mut keys = EvaluationKeys::new();
+        let generator = KeyGenerator::new(&self.context, Seed::insecure(1));
+        for steps in rotations {
+            keys.insert(generator.rotation_key(&self.secret, steps, self.level).expect("the level is valid"));
+        }
+        keys
+    }
+
     /// Slots in the unit square, different for each `index`.
     #[must_use]
     pub fn slots(&self, index: u32) -> Vec<Complex64> {

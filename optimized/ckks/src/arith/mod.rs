@@ -16,7 +16,7 @@ mod ntt;
 mod tests;
 
 pub use base::{BaseConverter, MAX_BASIS};
-pub use kernels::{KernelKind, Kernels, MAX_DIGITS};
+pub use kernels::{KernelKind, Kernels, MAX_DIGITS, MAX_TERMS};
 pub use modulus::{MAX_MODULUS, MIN_MODULUS, Modulus};
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, apply_galois_coeff, galois_permutation};
 

@@ -57,15 +57,26 @@ impl NttTable {
                 got: p,
             });
         }
-        Ok(Self {
+        Ok(Self::with_root(log_n, modulus, primitive_root(&modulus, two_n)))
+    }
+
+    /// The table of length `2^log_n`, between 16 and `N`, that evaluates at powers of `psi^(N / 2^log_n)`: polynomials in
+    /// `X^(N / 2^log_n)` have their values there.
+    pub(crate) fn subring(&self, log_n: u32) -> Self {
+        debug_assert!((MIN_LOG_N..=self.log_n).contains(&log_n));
+        Self::with_root(log_n, self.modulus, self.modulus.pow(self.psi, 1 << (self.log_n - log_n)))
+    }
+
+    fn with_root(log_n: u32, modulus: Modulus, psi: u64) -> Self {
+        Self {
             log_n,
             modulus,
-            psi: primitive_root(&modulus, two_n),
-            n_inverse: modulus.inv(two_n / 2),
+            psi,
+            n_inverse: modulus.inv(1 << log_n),
             scalar: OnceLock::new(),
             #[cfg(target_arch = "x86_64")]
             fma: OnceLock::new(),
-        })
+        }
     }
 
     /// `log2 N`.

@@ -8,7 +8,7 @@ pub mod inverse;
 pub mod linear;
 pub mod polynomial;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::{Ciphertext, CkksError, Complex64, Evaluator};
 

@@ -196,6 +196,11 @@ impl Context {
         self.ring().scratch_limb()
     }
 
+    /// A limb of zeros.
+    pub(crate) fn zero_limb(&self) -> Limb {
+        self.ring().zero_limb()
+    }
+
     /// The index map of `X -> X^g` in evaluation form, computed once per `g`.
     pub(crate) fn permutation(&self, g: u64) -> Result<Arc<[u32]>, CkksError> {
         let mut known = self.0.permutations.lock().unwrap_or_else(PoisonError::into_inner);

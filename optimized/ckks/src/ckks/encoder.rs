@@ -4,7 +4,6 @@ use super::ciphertext::Plaintext;
 use super::context::Context;
 use super::embedding::Embedding;
 use crate::CkksError;
-use crate::arith::Modulus;
 use crate::ring::{Form, Poly};
 use num_complex::Complex64;
 use rayon::prelude::*;
@@ -38,8 +37,23 @@ impl Encoder {
     /// [`CkksError::Slots`] for another number of slots; [`CkksError::Level`]; [`CkksError::Argument`] for a slot that is
     /// NaN or infinite, a scale that is not positive and finite, or a coefficient of `2^62` or more.
     pub fn encode(&self, slots: &[Complex64], level: usize, scale: f64) -> Result<Plaintext, CkksError> {
+        self.context.check_level("encode", level)?;
+        Ok(self.plaintext(&self.coefficients(slots, scale)?, level, scale))
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The `N` integer coefficients of the encoding of `N/2` slots at `scale` (`r[ckks.encode]`), the same for all levels.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn coefficients(&self, slots: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
         let operation = "encode";
-        self.check(operation, slots.len(), self.context.parameters().slots(), level, scale)?;
+        self.check(operation, slots.len(), self.context.parameters().slots(), scale)?;
         if let Some(slot) = slots.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
             return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
         }
@@ -60,7 +74,7 @@ impl Encoder {
             let got = format!("{largest:e}");
             return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got });
         }
-        Ok(self.plaintext(&coefficients, level, scale))
+        Ok(coefficients)
     }
 
     /// [`Encoder::encode`] of real slots.
@@ -79,7 +93,8 @@ impl Encoder {
     /// coefficient of magnitude `2^62` or more or a bad scale.
     pub fn encode_coeffs(&self, coefficients: &[i64], level: usize, scale: f64) -> Result<Plaintext, CkksError> {
         let operation = "encode_coeffs";
-        self.check(operation, coefficients.len(), self.context.parameters().n(), level, scale)?;
+        self.context.check_level(operation, level)?;
+        self.check(operation, coefficients.len(), self.context.parameters().n(), scale)?;
         if let Some(c) = coefficients.iter().find(|c| c.unsigned_abs() >= 1 << 62) {
             return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got: c.to_string() });
         }
@@ -149,18 +164,10 @@ impl Encoder {
         modulus.inv(modulus.reduce_u64(self.context.ring().modulus(i).value()))
     }
 
-    fn check(
-        &self,
-        operation: &'static str,
-        got: usize,
-        expected: usize,
-        level: usize,
-        scale: f64,
-    ) -> Result<(), CkksError> {
+    fn check(&self, operation: &'static str, got: usize, expected: usize, scale: f64) -> Result<(), CkksError> {
         if got != expected {
             return Err(CkksError::Slots { operation, expected, got });
         }
-        self.context.check_level(operation, level)?;
         if !(scale > 0.0 && scale.is_finite()) {
             let expected = "a positive finite scale";
             return Err(CkksError::Argument { operation, expected, got: scale.to_string() });
@@ -172,45 +179,9 @@ impl Encoder {
         let ring = self.context.ring();
         let mut poly = ring.scratch(level, false, Form::Eval);
         poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
-            signed_limb(ring.modulus(i), coefficients, limb);
+            ring.kernels().reduce_signed(ring.modulus(i), limb, coefficients);
             ring.kernels().ntt(ring.table(i), limb);
         });
         Plaintext { poly, scale, fingerprint: self.context.parameters().fingerprint() }
-    }
-}
-
-/// Residues of integers below `2^62` in magnitude.
-fn signed_limb(modulus: &Modulus, coefficients: &[i64], limb: &mut [u64]) {
-    let prime = modulus.value() as i64;
-    let reciprocal = 1.0 / prime as f64;
-    for (residue, &c) in limb.iter_mut().zip(coefficients) {
-        // The quotient is below 2^42, so its binary64 estimate is off by less than 2^-9 before truncation: the
-        // remainder lies within (-2p, 2p).
-        let mut r = c - (c as f64 * reciprocal) as i64 * prime;
-        r += if r < 0 { prime } else { 0 };
-        r += if r < 0 { prime } else { 0 };
-        r -= if r >= prime { prime } else { 0 };
-        *residue = r as u64;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn residues_of_signed_integers() {
-        let edges = [0, 1, -1, (1 << 62) - 1, 1 - (1 << 62), 1_048_583, -1_048_583, 1 << 40, -(1 << 40)];
-        for prime in [1_048_583u64, 1_099_511_623_297, 562_949_953_420_609] {
-            let modulus = Modulus::new(prime).unwrap();
-            let near = edges.iter().flat_map(|&e| (-2..=2).map(move |d: i64| e + d));
-            let multiples = (-40..40i64).flat_map(|k| (-1..=1).map(move |d| k * prime as i64 + d));
-            let inputs: Vec<i64> = near.chain(multiples).filter(|c| c.unsigned_abs() < 1 << 62).collect();
-            let mut limb = vec![0; inputs.len()];
-            signed_limb(&modulus, &inputs, &mut limb);
-            for (&c, &got) in inputs.iter().zip(&limb) {
-                assert_eq!(got, modulus.from_i64(c), "{c} modulo {prime}");
-            }
-        }
     }
 }

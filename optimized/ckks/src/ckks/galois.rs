@@ -72,7 +72,7 @@ impl Evaluator {
     }
 
     /// The Galois element and the key of a rotation; `None` for the identity.
-    fn rotation_key(
+    pub(crate) fn rotation_key(
         &self,
         operation: &'static str,
         a: &Ciphertext,

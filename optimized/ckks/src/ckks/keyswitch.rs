@@ -7,21 +7,21 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Limbs lifted together, so that the rows of a digit come from memory once per group and not once per limb.
-const GROUP: usize = 4;
+pub(crate) const GROUP: usize = 4;
 
 /// Coefficients of a digit's rows that are lifted to a whole group at once: up to 16 rows of this length stay in the
 /// second-level cache.
 const CACHED_PART: usize = 4096;
 
 /// Stage one of the lifts of all digits: per digit the rows `y_j` of `r[ckks.bconv]`.
-struct Digits<'a> {
+pub(crate) struct Digits<'a> {
     poly: &'a Poly,
     blocks: Vec<Buffer<f64>>,
 }
 
 impl<'a> Digits<'a> {
     /// Decomposes a polynomial in evaluation form.
-    fn new(context: &Context, poly: &'a Poly) -> Self {
+    pub(crate) fn new(context: &Context, poly: &'a Poly) -> Self {
         let (level, n) = (poly.level(), context.parameters().n());
         let (alpha, ring) = (context.parameters().digit_size(), context.ring());
         let block = |digit: usize| {
@@ -40,7 +40,7 @@ impl<'a> Digits<'a> {
 
     /// The lifts of all digits modulo the primes of some limbs of `R_{Q_l P}`, in evaluation form: per limb one entry per
     /// digit. `None` stands for the polynomial's own limb, which is the lift of the digit that holds it.
-    fn lift(&self, context: &Context, limbs: Range<usize>) -> Vec<Vec<Option<Limb>>> {
+    pub(crate) fn lift(&self, context: &Context, limbs: Range<usize>) -> Vec<Vec<Option<Limb>>> {
         let (level, n) = (self.poly.level(), context.parameters().n());
         let (ring, alpha) = (context.ring(), context.parameters().digit_size());
         let is_own = |limb: usize, digit: usize| limb <= level && limb / alpha == digit;
@@ -71,7 +71,7 @@ impl<'a> Digits<'a> {
 pub(crate) struct Lifted<'a> {
     poly: &'a Poly,
     /// What [`Digits::lift`] gives for all limbs of `R_{Q_l P}`.
-    limbs: Vec<Vec<Option<Limb>>>,
+    pub(crate) limbs: Vec<Vec<Option<Limb>>>,
 }
 
 impl<'a> Lifted<'a> {
@@ -174,6 +174,11 @@ impl Remainder {
     }
 }
 
+/// `ModDown(u)` (`r[ckks.moddown]`).
+pub(crate) fn mod_down(context: &Context, u: Poly) -> Poly {
+    mod_down_galois(context, u, None, None)
+}
+
 /// `ModDown(u)` (`r[ckks.moddown]`), plus `add` if given.
 pub(crate) fn mod_down_add(context: &Context, u: Poly, add: Option<&Poly>) -> Poly {
     mod_down_galois(context, u, add, None)
@@ -202,11 +207,21 @@ pub(crate) fn mod_down_galois(context: &Context, mut u: Poly, add: Option<&Poly>
     u
 }
 
-/// `Rescale(ModDown(u) + d)` with one transform per remaining limb; `u` and `d` have level `l >= 1`.
+/// `Rescale(ModDown(u))` for `u` of level `l >= 1`, see [`mod_down_rescale`].
+pub(crate) fn mod_down_only_rescale(context: &Context, u: Poly) -> Poly {
+    mod_down_add_rescale(context, u, None)
+}
+
+/// `Rescale(ModDown(u) + d)` for `u` and `d` of level `l >= 1`.
+pub(crate) fn mod_down_rescale(context: &Context, u: Poly, d: &Poly) -> Poly {
+    mod_down_add_rescale(context, u, Some(d))
+}
+
+/// `Rescale(ModDown(u) + d)` with one transform per remaining limb; no `d` stands for 0.
 ///
 /// With the remainder `r` of ModDown and `rho = <ModDown(u) + d>_{q_l}` the result modulo `q_j` is
 /// `u / (P q_l) + d / q_l - ntt(r / (P q_l) + rho / q_l)`: the integers of the separate operations (`r[ckks.fused]`).
-pub(crate) fn mod_down_rescale(context: &Context, mut u: Poly, d: &Poly) -> Poly {
+fn mod_down_add_rescale(context: &Context, mut u: Poly, d: Option<&Poly>) -> Poly {
     let level = u.level();
     let remainder = Remainder::take(context, &mut u);
     let (ring, kernels) = (context.ring(), context.ring().kernels());
@@ -214,7 +229,12 @@ pub(crate) fn mod_down_rescale(context: &Context, mut u: Poly, d: &Poly) -> Poly
     let r = remainder.limb(context, level);
     let mut last = context.scratch_limb();
     let inverse = context.special_inverse(level);
-    kernels.sub_mul_scalar_add(ring.modulus(level), &mut last, u.limb(level), &r, inverse, d.limb(level));
+    match d {
+        Some(d) => {
+            kernels.sub_mul_scalar_add(ring.modulus(level), &mut last, u.limb(level), &r, inverse, d.limb(level));
+        }
+        None => kernels.sub_mul_scalar(ring.modulus(level), &mut last, u.limb(level), &r, inverse),
+    }
     let mut rho = context.scratch_row();
     kernels.intt_center(ring.table(level), &mut rho, &last, 1);
 
@@ -228,7 +248,13 @@ pub(crate) fn mod_down_rescale(context: &Context, mut u: Poly, d: &Poly) -> Poly
         let (y, v) = (remainder.y(), &remainder.v);
         converter.convert_exact_add(kernels, y, v, &rho, chain_inverse, j, &mut sum);
         kernels.ntt(ring.table(j), &mut sum);
-        kernels.combine2_sub(modulus, &mut out, [limb, d.limb(j)], [both, chain_inverse], &sum);
+        match d {
+            Some(d) => kernels.combine2_sub(modulus, &mut out, [limb, d.limb(j)], [both, chain_inverse], &sum),
+            None => {
+                kernels.mul_scalar(modulus, &mut out, limb, both);
+                kernels.sub_assign(modulus, &mut out, &sum);
+            }
+        }
         *limb = out;
     });
     u

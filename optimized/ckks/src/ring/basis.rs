@@ -2,6 +2,7 @@
 
 use super::{Form, Limb, Poly, Pool};
 use crate::arith::{ArithError, Kernels, Modulus, NttTable};
+use std::sync::OnceLock;
 
 /// Limbs that the pool keeps for reuse, whatever the ring degree.
 const POOLED_LIMBS: usize = 256;
@@ -15,6 +16,8 @@ pub struct RingBasis {
     log_n: u32,
     chain_len: usize,
     tables: Vec<NttTable>,
+    /// Transforms of subrings, by prime index and `log2` of the length, made on first use.
+    subring_tables: Vec<Vec<OnceLock<NttTable>>>,
     /// `psi^(N/2)`, a square root of -1, per prime.
     imaginary: Vec<u64>,
     kernels: Kernels,
@@ -31,7 +34,8 @@ impl RingBasis {
         let tables = chain.iter().chain(special).map(table).collect::<Result<Vec<_>, _>>()?;
         let imaginary = tables.iter().map(|t| t.modulus().pow(t.psi(), t.n() as u64 / 2)).collect();
         let pool = Pool::new(1 << log_n, POOLED_LIMBS);
-        Ok(Self { log_n, chain_len: chain.len(), tables, imaginary, kernels, pool })
+        let subring_tables = tables.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
+        Ok(Self { log_n, chain_len: chain.len(), tables, subring_tables, imaginary, kernels, pool })
     }
 
     /// `log2 N`.
@@ -62,6 +66,16 @@ impl RingBasis {
     #[must_use]
     pub fn table(&self, index: usize) -> &NttTable {
         &self.tables[index]
+    }
+
+    /// The transform of prime `index` on polynomials in `X^(N / 2^log_n)`, as polynomials of length `2^log_n` in it: their
+    /// full evaluation form repeats every value `N / 2^log_n` times in a row. `log_n` is between 4 and `log2 N`.
+    pub(crate) fn subring_table(&self, index: usize, log_n: u32) -> &NttTable {
+        let table = &self.tables[index];
+        match self.subring_tables[index].get(log_n as usize) {
+            Some(subring) => subring.get_or_init(|| table.subring(log_n)),
+            None => table,
+        }
     }
 
     /// The prime with prime index `index`.
@@ -103,6 +117,11 @@ impl RingBasis {
     /// One limb with arbitrary contents.
     pub(crate) fn scratch_limb(&self) -> Limb {
         self.pool.take()
+    }
+
+    /// One limb of zeros.
+    pub(crate) fn zero_limb(&self) -> Limb {
+        self.pool.zero()
     }
 
     fn poly(&self, level: usize, special: bool, form: Form, limb: impl FnMut() -> Limb) -> Poly {

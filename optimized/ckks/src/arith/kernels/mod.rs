@@ -6,8 +6,11 @@ mod scalar;
 
 use super::{ArithError, Modulus, NttTable};
 
-/// Largest number of digits [`Kernels::dot2`] accepts.
+/// Largest number of digits of a key switch.
 pub const MAX_DIGITS: usize = 32;
+
+/// Largest number of terms of an inner product: their sum then stays below `2^128`.
+pub const MAX_TERMS: usize = 1 << 20;
 
 /// The implementations a [`Kernels`] handle can stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,10 +53,12 @@ struct Table {
     mul_scalar_assign: fn(&Modulus, &mut [u64], u64),
     mul_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
     dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
+    dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
     sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
     sub_mul_scalar_add: fn(&Modulus, &mut [u64], &[u64], &[u64], u64, &[u64]),
     combine2_sub: fn(&Modulus, &mut [u64], [&[u64]; 2], [u64; 2], &[u64]),
     reduce_centered: fn(&[u64], &Modulus, &mut [u64], &Modulus),
+    reduce_signed: fn(&Modulus, &mut [u64], &[i64]),
     center_scaled: fn(&Modulus, &mut [f64], &[u64], u64),
     quotient: fn(&[&[f64]], &[f64], &mut [f64]),
     combine: fn(&Modulus, &[&[f64]], &[f64], &mut [u64]),
@@ -196,7 +201,7 @@ impl Kernels {
     }
 
     /// Key product: `out0 = sum_i digits[i] * key0[i]`, `out1 = sum_i digits[i] * key1[i]`, element by
-    /// element, for at most [`MAX_DIGITS`] digits. Nothing but the outputs is stored.
+    /// element, for at most [`MAX_TERMS`] digits. Nothing but the outputs is stored.
     #[inline]
     pub fn dot2(
         self,
@@ -208,13 +213,40 @@ impl Kernels {
         key1: &[&[u64]],
     ) {
         same_length(&[digits.len(), key0.len(), key1.len()]);
-        assert!(digits.len() <= MAX_DIGITS, "at most {MAX_DIGITS} digits");
+        assert!(digits.len() <= MAX_TERMS, "at most {MAX_TERMS} digits");
         let n = out0.len();
         same_length(&[n, out1.len()]);
         for limb in digits.iter().chain(key0).chain(key1) {
             same_length(&[n, limb.len()]);
         }
         (self.0.dot2)(m, [out0, out1], digits, [key0, key1]);
+    }
+
+    /// [`Kernels::dot2`] of limbs in which every value occurs `n / factors[j].len()` times in a row, given once each:
+    /// the evaluation form of polynomials in a power of `X`. At least four repetitions, the same for all factors, and at
+    /// most [`MAX_TERMS`] of them.
+    #[inline]
+    pub fn dot2_repeated(
+        self,
+        m: &Modulus,
+        out0: &mut [u64],
+        out1: &mut [u64],
+        factors: &[&[u64]],
+        x: &[&[u64]],
+        y: &[&[u64]],
+    ) {
+        same_length(&[factors.len(), x.len(), y.len()]);
+        assert!((1..=MAX_TERMS).contains(&factors.len()), "between 1 and {MAX_TERMS} terms");
+        let (n, values) = (out0.len(), factors[0].len());
+        assert!(4 * values <= n && n.is_multiple_of(4 * values), "a multiple of four repetitions");
+        same_length(&[n, out1.len()]);
+        for factor in factors {
+            same_length(&[values, factor.len()]);
+        }
+        for limb in x.iter().chain(y) {
+            same_length(&[n, limb.len()]);
+        }
+        (self.0.dot2_repeated)(m, [out0, out1], factors, [x, y]);
     }
 
     /// `out = (x - r) * c`: the tail of a rescale or of ModDown, `r` being the transformed remainder
@@ -253,6 +285,14 @@ impl Kernels {
     pub fn reduce_centered(self, src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus) {
         same_length(&[src.len(), dst.len()]);
         (self.0.reduce_centered)(src, m_src, dst, m_dst);
+    }
+
+    /// `dst` = residues of integers of magnitude below `2^62`.
+    #[inline]
+    pub fn reduce_signed(self, m: &Modulus, dst: &mut [u64], src: &[i64]) {
+        same_length(&[dst.len(), src.len()]);
+        debug_assert!(src.iter().all(|c| c.unsigned_abs() < 1 << 62), "integers below 2^62");
+        (self.0.reduce_signed)(m, dst, src);
     }
 
     /// `y` = the representative of `src * c` in `[-(p-1)/2, (p-1)/2]`, as exact doubles.

@@ -20,10 +20,12 @@ pub(super) static TABLE: Table = Table {
     mul_scalar_assign,
     mul_scalar_add_assign,
     dot2,
+    dot2_repeated,
     sub_mul_scalar,
     sub_mul_scalar_add,
     combine2_sub,
     reduce_centered,
+    reduce_signed,
     center_scaled,
     quotient,
     combine,
@@ -156,12 +158,23 @@ fn mul_scalar_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: u64) {
     }
 }
 
-/// Up to 32 products below `2^100` sum below `2^105`, so one reduction per output suffices.
+/// Up to `2^20` products below `2^100` sum below `2^120`, so one reduction per output suffices.
 fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2]) {
     for (out, key) in out.into_iter().zip(keys) {
         for (i, o) in out.iter_mut().enumerate() {
             let product = |(d, k): (&&[u64], &&[u64])| u128::from(d[i]) * u128::from(k[i]);
             *o = m.reduce_u128(digits.iter().zip(key).map(product).sum());
+        }
+    }
+}
+
+/// As [`dot2`], every factor spread over a run of elements.
+fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2]) {
+    for (out, limbs) in out.into_iter().zip(limbs) {
+        let run = out.len() / factors[0].len();
+        for (i, o) in out.iter_mut().enumerate() {
+            let product = |(f, x): (&&[u64], &&[u64])| u128::from(f[i / run]) * u128::from(x[i]);
+            *o = m.reduce_u128(factors.iter().zip(limbs).map(product).sum());
         }
     }
 }
@@ -191,6 +204,20 @@ fn combine2_sub(m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[
 fn reduce_centered(src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus) {
     for (d, &x) in dst.iter_mut().zip(src) {
         *d = m_dst.from_i64(m_src.center(x));
+    }
+}
+
+fn reduce_signed(m: &Modulus, dst: &mut [u64], src: &[i64]) {
+    let prime = m.value() as i64;
+    let reciprocal = 1.0 / prime as f64;
+    for (residue, &c) in dst.iter_mut().zip(src) {
+        // The quotient is below 2^42, so its binary64 estimate is off by less than 2^-9 before truncation: the
+        // remainder lies within (-2p, 2p).
+        let mut r = c - (c as f64 * reciprocal) as i64 * prime;
+        r += if r < 0 { prime } else { 0 };
+        r += if r < 0 { prime } else { 0 };
+        r -= if r >= prime { prime } else { 0 };
+        *residue = r as u64;
     }
 }
 

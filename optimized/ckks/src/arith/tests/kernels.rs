@@ -137,6 +137,48 @@ fn key_products_match_definition() {
 }
 
 #[test]
+fn products_with_repeated_factors_match_full_ones() {
+    let mut rng = Rng::new(10);
+    for bits in BITS {
+        let m = primes(bits, 4, 1)[0];
+        for (terms, run) in [(1, 4), (7, 8), (8, 16), (40, 32)] {
+            let (values, n) = (6, 6 * run);
+            let mut limbs = |n: usize| -> Vec<Vec<u64>> { (0..terms).map(|_| rng.residues(&m, n)).collect() };
+            let (factors, x, y) = (limbs(values), limbs(n), limbs(n));
+            let spread = |f: &Vec<u64>| (0..n).map(|i| f[i / run]).collect();
+            let full: Vec<Vec<u64>> = factors.iter().map(spread).collect();
+            let views = [&factors, &full, &x, &y].map(|v| v.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            for k in vector_kernels().into_iter().chain([scalar_kernels()]) {
+                let (mut got, mut expected) = ([vec![0; n], vec![0; n]], [vec![0; n], vec![0; n]]);
+                let [got0, got1] = &mut got;
+                k.dot2_repeated(&m, got0, got1, &views[0], &views[2], &views[3]);
+                let [expected0, expected1] = &mut expected;
+                scalar_kernels().dot2(&m, expected0, expected1, &views[1], &views[2], &views[3]);
+                assert_eq!(got, expected, "{bits} bits, {terms} terms, runs of {run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn residues_of_signed_integers() {
+    let edges = [0, 1, -1, (1 << 62) - 1, 1 - (1 << 62), 1 << 51, -(1 << 51), 1 << 40, -(1 << 40)];
+    for prime in [1_048_583u64, 1_099_511_623_297, 562_949_953_420_609] {
+        let modulus = Modulus::new(prime).unwrap();
+        let near = edges.iter().flat_map(|&e| (-2..=2).map(move |d: i64| e + d));
+        let multiples = (-40..40i64).flat_map(|k| (-1..=1).map(move |d| k * prime as i64 + d));
+        let inputs: Vec<i64> = near.chain(multiples).filter(|c| c.unsigned_abs() < 1 << 62).collect();
+        for k in vector_kernels().into_iter().chain([scalar_kernels()]) {
+            let mut limb = vec![0; inputs.len()];
+            k.reduce_signed(&modulus, &mut limb, &inputs);
+            for (&c, &got) in inputs.iter().zip(&limb) {
+                assert_eq!(got, modulus.from_i64(c), "{c} modulo {prime}, {:?}", k.kind());
+            }
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "slice lengths differ")]
 fn unequal_lengths_are_refused() {
     let m = primes(30, 4, 1)[0];

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::lanes::{Field, LANES, to_f64, to_u64};
 use crate::arith::Modulus;
+use crate::arith::kernels::scalar;
 
 /// `out[i] = f(inputs[0][i], ..)` over `n` elements; a remainder of fewer than four goes through buffers.
 ///
@@ -212,6 +213,30 @@ pub(super) fn combine2_sub(m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64
 pub(super) fn reduce_centered(src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus) {
     let (from, to) = (Field::new(m_src), Field::new(m_dst));
     map_into(dst, [src], |[x]| to_u64(to.canonical(from.reduce(to_f64(x)))));
+}
+
+/// Vectors of integers below `2^51` go through doubles, as offsets from `1.5 * 2^52` in the mantissa; others one by one.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn reduce_signed(m: &Modulus, dst: &mut [u64], src: &[i64]) {
+    let f = Field::new(m);
+    let magic = _mm256_set1_pd(1.5 * (1u64 << 52) as f64);
+    let half_range = _mm256_set1_epi64x(1 << 51);
+    let whole = dst.len().min(src.len()) / LANES * LANES;
+    for (dst, src) in dst[..whole].chunks_exact_mut(LANES).zip(src.chunks_exact(LANES)) {
+        // SAFETY: both chunks hold four elements.
+        unsafe {
+            let x = _mm256_loadu_si256(src.as_ptr().cast());
+            let high = _mm256_srli_epi64::<52>(_mm256_add_epi64(x, half_range));
+            if _mm256_testz_si256(high, high) == 0 {
+                (scalar::TABLE.reduce_signed)(m, dst, src);
+                continue;
+            }
+            let x = _mm256_castsi256_pd(_mm256_add_epi64(x, _mm256_castpd_si256(magic)));
+            let residues = to_u64(f.canonical(_mm256_sub_pd(x, magic)));
+            _mm256_storeu_si256(dst.as_mut_ptr().cast(), residues);
+        }
+    }
+    (scalar::TABLE.reduce_signed)(m, &mut dst[whole..], &src[whole..]);
 }
 
 /// Reducing a product below `p` in magnitude centres it.

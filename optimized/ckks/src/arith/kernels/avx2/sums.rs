@@ -131,6 +131,32 @@ pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [
     }
 }
 
+/// See [`Kernels::dot2_repeated`](crate::arith::Kernels::dot2_repeated).
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2]) {
+    let f = Field::new(m);
+    let start = _mm256_set1_pd(UNSIGNED_START);
+    let [out0, out1] = out;
+    let run = out0.len() / factors[0].len();
+    for i in (0..out0.len()).step_by(LANES) {
+        let mut carry = [_mm256_setzero_pd(); 2];
+        for first in (0..factors.len()).step_by(GROUP) {
+            let mut sums = [Sum::new(start); 2];
+            for j in first..factors.len().min(first + GROUP) {
+                // A run is a multiple of four, so one factor serves the whole vector; it is below 2^50.
+                let d = _mm256_set1_pd(factors[j][i / run] as i64 as f64);
+                sums[0].add(d, load(limbs[0][j], i));
+                sums[1].add(d, load(limbs[1][j], i));
+            }
+            for (carry, sum) in carry.iter_mut().zip(sums) {
+                *carry = sum.fold(f, start, *carry);
+            }
+        }
+        store(out0, i, f.lift(carry[0]));
+        store(out1, i, f.lift(carry[1]));
+    }
+}
+
 /// See `Kernels::combine`.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn combine(m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]) {
