@@ -4,12 +4,14 @@
 //! is a sum of cosines and its error oscillates evenly. On each cell of a subdivision of `[0, pi]` the error function
 //! is enclosed by a Taylor model; cells whose bound is not close to the largest error seen are bisected.
 
+use super::domain::Domain;
 use super::jet::{self, Jet, ORDER, TaylorModel};
+use super::target::Target;
 use crate::error::ReferenceError;
 use crate::interval::Interval;
 use rug::float::Round;
 use rug::{Assign, Float};
-use touchstone_spec::artifact::{Function, Refinement};
+use touchstone_spec::artifact::{ErrorKind, Function, Refinement};
 
 /// Precision of the proof in bits.
 const PREC: u32 = 160;
@@ -23,7 +25,7 @@ const MAX_DEPTH: u32 = 12;
 /// What has been proved of an approximation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Certificate {
-    /// Upper bound of the error over the whole interval, rounded up.
+    /// Upper bound of the error over the whole domain, rounded up.
     pub sup_error: f64,
     /// Lower bound of the same supremum: the largest error at a cell's centre, rounded down.
     pub witness: f64,
@@ -31,39 +33,58 @@ pub struct Certificate {
     pub cells: usize,
 }
 
-/// Certifies a Chebyshev series with refinement as a replacement of `function` on `[a, b]`.
+/// Certifies a Chebyshev series with refinement as a replacement of a model's function on `[a, b]`.
 ///
 /// The error is absolute for GELU and relative for the other functions; it is that of the composite in exact
 /// arithmetic, for exactly these coefficients.
 ///
 /// # Errors
-/// [`ReferenceError::BadOperand`] for an empty interval, for no or non-finite coefficients, or where the function
-/// has a pole in the interval.
+/// As [`certify_on`].
 pub fn certify(
     function: &Function,
     interval: [f64; 2],
     coefficients: &[f64],
     refinement: Refinement,
 ) -> Result<Certificate, ReferenceError> {
-    let pole = match function {
-        Function::InverseSqrt { shift } | Function::Reciprocal { shift } => interval[0] + shift.0 <= 0.0,
-        Function::Gelu => false,
+    let target = Target::from(function);
+    certify_on(&target, &Domain::interval(interval)?, target.error_kind(), coefficients, refinement)
+}
+
+/// Certifies a Chebyshev series on the hull of `domain`, with refinement, as a replacement of `target` on `domain`.
+///
+/// # Errors
+/// [`ReferenceError::BadOperand`] for no or non-finite coefficients, where the function has a pole in the domain, for a
+/// refinement that the function does not have, and for an error without a bound (a relative error around a zero).
+pub fn certify_on(
+    target: &Target,
+    domain: &Domain,
+    kind: ErrorKind,
+    coefficients: &[f64],
+    refinement: Refinement,
+) -> Result<Certificate, ReferenceError> {
+    target.check("certification", domain)?;
+    let refusal = |expected: &str| ReferenceError::BadOperand {
+        operation: "certification",
+        expected: expected.to_owned(),
+        got: format!("{target:?}, {refinement:?} and {} coefficients on {domain}", coefficients.len()),
     };
-    let refinable = !matches!((function, refinement), (Function::Gelu, Refinement::Newton { .. }));
-    let finite = coefficients.iter().chain(&interval).all(|x| x.is_finite());
-    if pole || !finite || !refinable || interval[0] >= interval[1] || coefficients.is_empty() {
-        return Err(ReferenceError::BadOperand {
-            operation: "certification",
-            expected: "finite coefficients, a < b, no pole in [a, b], and a refinement that the function has"
-                .to_owned(),
-            got: format!("{function:?}, {refinement:?} and {} coefficients on {interval:?}", coefficients.len()),
-        });
+    if coefficients.is_empty() || !coefficients.iter().all(|c| c.is_finite()) {
+        return Err(refusal("finite coefficients"));
     }
-    Ok(Proof::new(*function, interval, coefficients, refinement).run())
+    let refinable = matches!(target, Target::Reciprocal { .. } | Target::InverseSqrt { .. });
+    if refinement != Refinement::None && !refinable {
+        return Err(refusal("a refinement that the function has"));
+    }
+    let certificate = Proof::new(*target, domain, kind, coefficients, refinement).run(domain);
+    if !certificate.sup_error.is_finite() {
+        return Err(refusal("an error with a bound: for a relative one, a function without a zero"));
+    }
+    Ok(certificate)
 }
 
 struct Proof<'a> {
-    function: Function,
+    target: Target,
+    kind: ErrorKind,
     refinement: Refinement,
     coefficients: &'a [f64],
     centre: Interval,
@@ -73,8 +94,8 @@ struct Proof<'a> {
 }
 
 impl<'a> Proof<'a> {
-    fn new(function: Function, interval: [f64; 2], coefficients: &'a [f64], refinement: Refinement) -> Self {
-        let [a, b] = interval.map(|end| Interval::from_f64(end, PREC));
+    fn new(target: Target, domain: &Domain, kind: ErrorKind, coefficients: &'a [f64], refinement: Refinement) -> Self {
+        let [a, b] = domain.hull().map(|end| Interval::from_f64(end, PREC));
         let half = Interval::from_f64(0.5, PREC);
         let moments = (0..=ORDER as u32).map(|j| {
             let sum = coefficients.iter().enumerate().fold(Interval::from_f64(0.0, PREC), |sum, (k, c)| {
@@ -83,7 +104,8 @@ impl<'a> Proof<'a> {
             sum.hi().clone()
         });
         Self {
-            function,
+            target,
+            kind,
             refinement,
             coefficients,
             centre: &(&a + &b) * &half,
@@ -92,17 +114,8 @@ impl<'a> Proof<'a> {
         }
     }
 
-    fn run(&self) -> Certificate {
-        let count = CELLS_PER_DEGREE * (self.coefficients.len() + 1);
-        // A little above pi: the cells must cover [0, pi], and beyond it x(t) turns back into [a, b].
-        let width = Float::with_val_round(PREC, Interval::pi(PREC).hi() / count as u64, Round::Up).0;
-        let radius = Float::with_val(PREC, &width / 2u32);
-        let mut open: Vec<Cell> = (0..count)
-            .map(|i| {
-                let centre = Float::with_val(PREC, &width * (2 * i + 1) as u64) / 2u32;
-                self.cell(centre, radius.clone(), 0)
-            })
-            .collect();
+    fn run(&self, domain: &Domain) -> Certificate {
+        let mut open: Vec<Cell> = domain.arcs(PREC).iter().flat_map(|arc| self.cells(arc)).collect();
         let mut witness = open.iter().fold(0.0, |most: f64, cell| most.max(cell.witness));
         let (mut sup_error, mut cells) = (0.0f64, 0);
         while let Some(cell) = open.pop() {
@@ -120,6 +133,30 @@ impl<'a> Proof<'a> {
             }
         }
         Certificate { sup_error, witness, cells }
+    }
+
+    /// Cells that cover an arc of the domain and as many units in the last place beyond as its ends may be off.
+    fn cells(&self, [start, end]: &[Float; 2]) -> Vec<Cell> {
+        let whole = CELLS_PER_DEGREE * (self.coefficients.len() + 1);
+        let pi = Interval::pi(PREC).hi().clone();
+        let (start, end) = if start.is_zero() && *end >= *Interval::pi(PREC).lo() {
+            (start.clone(), pi.clone())
+        } else {
+            // The cosine is flat at the ends of the hull: there an angle is known to half the precision only.
+            let margin = Float::with_val(PREC, 1) >> (PREC / 2 - 8);
+            (Float::with_val(PREC, start - &margin), Float::with_val(PREC, end + &margin))
+        };
+        let length = Float::with_val_round(PREC, &end - &start, Round::Up).0;
+        let share = (Float::with_val(PREC, &length / &pi) * whole as u64).to_f64().ceil();
+        let count = (share as usize).clamp(CELLS_PER_DEGREE, whole);
+        let width = Float::with_val_round(PREC, &length / count as u64, Round::Up).0;
+        let radius = Float::with_val(PREC, &width / 2u32);
+        (0..count)
+            .map(|i| {
+                let offset = Float::with_val(PREC, &width * (2 * i + 1) as u64) / 2u32;
+                self.cell(offset + &start, radius.clone(), 0)
+            })
+            .collect()
     }
 
     /// Bounds the error on one cell. Centres are rounded, so the radius gets a margin that keeps the cells overlapping.
@@ -144,22 +181,30 @@ impl<'a> Proof<'a> {
             Refinement::None => 0,
             Refinement::Newton { iterations } => iterations,
         };
-        match self.function {
-            Function::Gelu => value.sub(&model(&|x| jet::gelu(x))),
-            Function::Reciprocal { shift } => {
-                let shifted = model(&|x| add(x, shift.0));
+        match self.target {
+            Target::Reciprocal { shift } => {
+                let shifted = model(&|x| jet::add(x, shift));
                 for _ in 0..steps {
                     value = value.mul(&shifted.mul(&value).subtracted_from(2.0));
                 }
-                shifted.mul(&value).subtracted_from(1.0)
+                if self.kind == ErrorKind::Relative {
+                    return shifted.mul(&value).subtracted_from(1.0);
+                }
             }
-            Function::InverseSqrt { shift } => {
-                let shifted = model(&|x| add(x, shift.0));
+            Target::InverseSqrt { shift } => {
+                let shifted = model(&|x| jet::add(x, shift));
                 for _ in 0..steps {
                     value = value.mul(&shifted.mul(&value.mul(&value)).subtracted_from(3.0)).scale(0.5);
                 }
-                model(&|x| jet::sqrt(&add(x, shift.0))).mul(&value).subtracted_from(1.0)
+                if self.kind == ErrorKind::Relative {
+                    return model(&|x| jet::sqrt(&jet::add(x, shift))).mul(&value).subtracted_from(1.0);
+                }
             }
+            _ => {}
+        }
+        match self.kind {
+            ErrorKind::Absolute => value.sub(&model(&|x| self.target.jet(x))),
+            ErrorKind::Relative => value.mul(&model(&|x| jet::recip(&self.target.jet(x)))).subtracted_from(1.0),
         }
     }
 
@@ -230,11 +275,4 @@ struct Cell {
     bound: f64,
     witness: f64,
     depth: u32,
-}
-
-/// Adds a constant to a jet.
-fn add(jet: &[Interval], constant: f64) -> Jet {
-    let mut sum = jet.to_vec();
-    sum[0] = &sum[0] + &Interval::from_f64(constant, PREC);
-    sum
 }

@@ -133,7 +133,45 @@ impl Chebyshev {
 /// `f` is called at `degree + 1` points of `prec` bits.
 #[must_use]
 pub fn interpolate(f: &dyn Fn(&Float) -> Float, interval: [f64; 2], degree: usize, prec: u32) -> Vec<Float> {
-    let count = degree + 1;
+    project(f, interval, degree + 1, degree, prec)
+}
+
+/// The first `degree + 1` coefficients of the Chebyshev series of `f` on `[a, b]`, to about `prec / 2` bits of the
+/// largest one.
+///
+/// # Errors
+/// [`ReferenceError::BadOperand`] when 8,192 points do not settle the coefficients: `f` has a singularity too close to the
+/// interval.
+pub fn series(
+    f: &dyn Fn(&Float) -> Float,
+    interval: [f64; 2],
+    degree: usize,
+    prec: u32,
+) -> Result<Vec<Float>, ReferenceError> {
+    let mut nodes = 2 * (degree + 1);
+    let mut coarse = project(f, interval, nodes, degree, prec);
+    while nodes < MAX_NODES {
+        nodes *= 2;
+        let fine = project(f, interval, nodes, degree, prec);
+        let largest = fine.iter().fold(Float::new(prec), |most, c| most.max(&Float::with_val(prec, c.abs_ref())));
+        let tolerance = largest >> (prec / 2);
+        if fine.iter().zip(&coarse).all(|(a, b)| Float::with_val(prec, a - b).abs() <= tolerance) {
+            return Ok(fine);
+        }
+        coarse = fine;
+    }
+    Err(ReferenceError::BadOperand {
+        operation: "Chebyshev series",
+        expected: format!("coefficients that {MAX_NODES} points settle"),
+        got: format!("degree {degree} on [{}, {}]", interval[0], interval[1]),
+    })
+}
+
+/// Most points from which the coefficients of a series are computed.
+const MAX_NODES: usize = 8192;
+
+/// The discrete Chebyshev transform of `f` in `count` Chebyshev points of `[a, b]`, up to index `degree < count`.
+fn project(f: &dyn Fn(&Float) -> Float, interval: [f64; 2], count: usize, degree: usize, prec: u32) -> Vec<Float> {
     let pi = Float::with_val(prec, Constant::Pi);
     // cos(pi m / (2 count)) for m in 0..4 count serves both the nodes and every T_k at every node.
     let cosines: Vec<Float> =
@@ -143,7 +181,7 @@ pub fn interpolate(f: &dyn Fn(&Float) -> Float, interval: [f64; 2], degree: usiz
     let half = Float::with_val(prec, &b - &a) / 2u32;
     let values: Vec<Float> =
         (0..count).map(|j| f(&(Float::with_val(prec, &half * &cosines[2 * j + 1]) + &centre))).collect();
-    (0..count)
+    (0..=degree)
         .map(|k| {
             let mut sum = Float::new(prec);
             for (j, value) in values.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use crate::interval::Interval;
 use rug::Float;
+use rug::float::Round;
 
 /// Number of coefficients of a Taylor model; its remainder is of this order.
 pub(super) const ORDER: usize = 8;
@@ -29,27 +30,107 @@ pub(super) fn sqrt(x: &[Interval]) -> Jet {
     root
 }
 
-/// `x (1 + erf(x / sqrt 2)) / 2` of a jet, from `(e^h)' = h' e^h` and `erf'(y / sqrt 2) = sqrt(2 / pi) e^(-y^2 / 2) y'`.
-pub(super) fn gelu(x: &[Interval]) -> Jet {
+/// `constant + x` of a jet.
+pub(super) fn add(x: &[Interval], constant: f64) -> Jet {
+    let mut sum = x.to_vec();
+    sum[0] = &sum[0] + &Interval::from_f64(constant, x[0].prec());
+    sum
+}
+
+/// `factor x` of a jet.
+pub(super) fn scale(x: &[Interval], factor: &Interval) -> Jet {
+    x.iter().map(|a| a * factor).collect()
+}
+
+/// Product of two jets.
+pub(super) fn mul(x: &[Interval], y: &[Interval]) -> Jet {
+    (0..x.len()).map(|n| convolve(x, y, n, 0)).collect()
+}
+
+/// `1 / x` of a jet, from `x y = 1`.
+pub(super) fn recip(x: &[Interval]) -> Jet {
+    let first = x[0].recip();
+    let mut y = vec![first.clone()];
+    for n in 1..x.len() {
+        let sum = (1..=n).fold(zero(x[0].prec()), |sum, k| &sum + &(&x[k] * &y[n - k]));
+        y.push(-&(&sum * &first));
+    }
+    y
+}
+
+/// Coefficient `n` of the primitive of `x' g`: `(1/n) sum_(k=1..=n) k x_k g_(n-k)`.
+fn primitive(x: &[Interval], g: &[Interval], n: usize) -> Interval {
+    let prec = x[0].prec();
+    let constant = |value: usize| Interval::from_f64(value as f64, prec);
+    let sum = (1..=n).fold(zero(prec), |sum, k| &sum + &(&(&x[k] * &g[n - k]) * &constant(k)));
+    &sum / &constant(n)
+}
+
+/// `e^x` of a jet, from `(e^x)' = x' e^x`.
+pub(super) fn exp(x: &[Interval]) -> Jet {
+    let mut y = vec![x[0].exp()];
+    for n in 1..x.len() {
+        y.push(primitive(x, &y, n));
+    }
+    y
+}
+
+/// Hyperbolic tangent of a jet, from `y' = x' (1 - y^2)`.
+pub(super) fn tanh(x: &[Interval]) -> Jet {
+    let prec = x[0].prec();
+    let end = |end: &Float, round| Float::with_val_round(prec, end.tanh_ref(), round).0;
+    let mut y = vec![Interval::new(end(x[0].lo(), Round::Down), end(x[0].hi(), Round::Up))];
+    let mut slope = Vec::with_capacity(x.len());
+    for n in 1..x.len() {
+        let square = convolve(&y, &y, n - 1, 0);
+        slope.push(if n == 1 { &Interval::from_f64(1.0, prec) - &square } else { -&square });
+        y.push(primitive(x, &slope, n));
+    }
+    y
+}
+
+/// `1 / (1 + e^-x)` of a jet, which is `(1 + tanh(x / 2)) / 2`.
+pub(super) fn sigmoid(x: &[Interval]) -> Jet {
+    let half = Interval::from_f64(0.5, x[0].prec());
+    scale(&add(&tanh(&scale(x, &half)), 1.0), &half)
+}
+
+/// Sine and cosine of a jet.
+pub(super) fn sin_cos(x: &[Interval]) -> (Jet, Jet) {
+    let (mut sin, mut cos) = (vec![x[0].sin()], vec![x[0].cos()]);
+    for n in 1..x.len() {
+        let (next_sin, next_cos) = (primitive(x, &cos, n), -&primitive(x, &sin, n));
+        sin.push(next_sin);
+        cos.push(next_cos);
+    }
+    (sin, cos)
+}
+
+/// Arcsine of a jet, from `y' = x' / sqrt(1 - x^2)`; the whole line where the argument leaves [-1, 1].
+pub(super) fn asin(x: &[Interval]) -> Jet {
+    let prec = x[0].prec();
+    let end = |end: &Float, round| Float::with_val_round(prec, end.asin_ref(), round).0;
+    let slope = recip(&sqrt(&add(&scale(&mul(x, x), &Interval::from_f64(-1.0, prec)), 1.0)));
+    let first = Interval::new(end(x[0].lo(), Round::Down), end(x[0].hi(), Round::Up));
+    std::iter::once(first).chain((1..x.len()).map(|n| primitive(x, &slope, n))).collect()
+}
+
+/// `erf(x / sqrt 2)` of a jet, whose derivative is `sqrt(2 / pi) e^(-x^2 / 2) x'`.
+pub(super) fn erf_of_root_half(x: &[Interval]) -> Jet {
     let prec = x[0].prec();
     let constant = |value: f64| Interval::from_f64(value, prec);
-    let order = x.len();
-    let half = constant(-0.5);
-    let exponent: Jet = (0..order).map(|n| &convolve(x, x, n, 0) * &half).collect();
-    let mut bell = vec![(&x[0].sqr() * &half).exp()];
-    let mut erf = vec![(&x[0] / &constant(2.0).sqrt()).erf()];
-    let scale = (&constant(2.0) / &Interval::pi(prec)).sqrt();
-    for n in 1..order {
-        let weighted = |jet: &[Interval]| {
-            let sum = (1..=n).fold(zero(prec), |sum, k| &sum + &(&(&jet[k] * &bell[n - k]) * &constant(k as f64)));
-            &sum / &constant(n as f64)
-        };
-        let (bell_next, erf_next) = (weighted(&exponent), &weighted(x) * &scale);
-        bell.push(bell_next);
-        erf.push(erf_next);
-    }
-    erf[0] = &erf[0] + &constant(1.0);
-    (0..order).map(|n| &convolve(x, &erf, n, 0) * &constant(0.5)).collect()
+    let mut exponent = scale(&mul(x, x), &constant(-0.5));
+    exponent[0] = &x[0].sqr() * &constant(-0.5);
+    let bell = exp(&exponent);
+    let factor = (&constant(2.0) / &Interval::pi(prec)).sqrt();
+    let first = (&x[0] / &constant(2.0).sqrt()).erf();
+    std::iter::once(first).chain((1..x.len()).map(|n| &primitive(x, &bell, n) * &factor)).collect()
+}
+
+/// `x (1 + erf(x / sqrt 2)) / 2` of a jet.
+pub(super) fn gelu(x: &[Interval]) -> Jet {
+    let factor = add(&erf_of_root_half(x), 1.0);
+    scale(&mul(x, &factor), &Interval::from_f64(0.5, x[0].prec()))
 }
 
 /// A function on `[m - r, m + r]`: `f(m + t)` lies in `sum_j a_j t^j + remainder` for every `|t| <= r`.
@@ -133,6 +214,7 @@ impl TaylorModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approx::Target;
 
     /// Taylor coefficients against central differences of the function at 300 bits.
     #[test]
@@ -144,17 +226,29 @@ mod tests {
             jet.resize(ORDER, zero(prec));
             jet
         };
-        for (jet, f) in [
-            (sqrt(&padded(1.75)), (|x: &Interval| x.sqrt()) as fn(&Interval) -> Interval),
-            (gelu(&padded(1.75)), crate::model::gelu),
-        ] {
+        let targets = [
+            Target::Gelu,
+            Target::Silu,
+            Target::Sigmoid,
+            Target::Tanh,
+            Target::Erf,
+            Target::Exp,
+            Target::Reciprocal { shift: 0.25 },
+            Target::InverseSqrt { shift: -0.125 },
+            Target::Cosine { turns: 0.375 },
+            Target::Sine { turns: 0.375 },
+            Target::Arcsine { factor: 8.0 },
+        ];
+        for target in targets {
+            let x = 0.75;
+            let jet = target.jet(&padded(x));
             let step = 2f64.powi(-20);
-            let value = f(&Interval::from_f64(1.75 + step, prec));
+            let value = Interval::from_float(&target.value(&Float::with_val(prec, x + step)), prec);
             let sum = jet.iter().rev().fold(zero(prec), |sum, a| &(&sum * &Interval::from_f64(step, prec)) + a);
             let difference = (&value - &sum).magnitude();
-            // The first neglected term is below step^8 for both functions.
-            assert!(difference < step.powi(8), "{difference}");
-            assert!(difference > step.powi(8) * 1e-6, "{difference}: the truncation must be visible");
+            // The radius of convergence is at least 0.3 (arcsine), so that the first neglected term is below (4 step)^8.
+            assert!(difference < 65536.0 * step.powi(8), "{target:?}: {difference}");
+            assert!(difference > step.powi(8) * 1e-7, "{target:?}, {difference}: the truncation must be visible");
         }
     }
 }

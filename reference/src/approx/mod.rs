@@ -1,18 +1,31 @@
-//! Polynomial replacements of the model's functions: construction and proof of their error.
+//! Polynomial approximation: construction and proof of the error (`r[approx.construction]`).
 //!
-//! A replacement is constructed in multi-precision ([`minimax`], [`best_reciprocal`]), rounded to the binary64
-//! coefficients that an artifact stores, and only then certified ([`certify`]): the proof is about the numbers that
-//! are shipped, and does not depend on how they were found. Composition of functions is not attempted.
+//! A polynomial is constructed in multi-precision ([`approximate`]: Remez exchange, interpolation, Chebyshev series, least
+//! squares), rounded to the binary64 coefficients that are shipped, and only then certified ([`certify_on`]): the proof is
+//! about those numbers and does not depend on how they were found. [`optimise`] finds the shallowest composition of a
+//! polynomial and iterations for reciprocals and inverse square roots.
 
 mod certify;
 mod chebyshev;
+mod composite;
+mod cost;
+mod domain;
 mod fit;
+mod goldschmidt;
 mod jet;
+mod least_squares;
 mod remez;
+mod target;
 #[cfg(test)]
 mod tests;
 
-pub use certify::{Certificate, certify};
-pub use chebyshev::{Chebyshev, interpolate};
-pub use fit::{best_reciprocal, error_kind, fit, replacement};
+pub use certify::{Certificate, certify, certify_on};
+pub use chebyshev::{Chebyshev, interpolate, series};
+pub use composite::{Composite, Form, Iteration, optimise};
+pub use cost::{polynomial_depth, polynomial_products};
+pub use domain::Domain;
+pub use fit::{Method, Request, approximate, best_reciprocal, error_kind, fit, replacement};
+pub use goldschmidt::{Goldschmidt, Relaxation};
+pub use least_squares::least_squares;
 pub use remez::{Minimax, minimax};
+pub use target::{Parity, Target};

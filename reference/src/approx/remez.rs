@@ -1,12 +1,13 @@
 //! Remez exchange in multi-precision for absolute and for weighted errors.
 
+use super::domain::Domain;
 use crate::error::ReferenceError;
 use rug::Float;
-use rug::float::Constant;
+use std::ops::Range;
 
 /// Iterations after which the exchange is given up; it converges quadratically, in fewer than ten.
 const MAX_ITERATIONS: usize = 60;
-/// Grid points per expected extremum when extrema are looked for.
+/// Grid points per expected extremum, and at least two extrema's worth per interval, when extrema are looked for.
 const DENSITY: usize = 16;
 /// Relative spread of the extrema at which the error counts as levelled.
 const LEVELLED: f64 = 1e-6;
@@ -22,32 +23,84 @@ pub struct Minimax {
     pub iterations: usize,
 }
 
-/// The polynomial of degree `degree` that minimises the largest `|weight(x) (p(x) - f(x))|` on `interval`.
+/// Where a best approximation is sought: arcs of angles, with `x = centre + half cos t`.
+pub(super) struct Region {
+    pub arcs: Vec<[Float; 2]>,
+    pub centre: Float,
+    pub half: Float,
+}
+
+impl Region {
+    /// The domain itself.
+    pub(super) fn new(domain: &Domain, prec: u32) -> Self {
+        let [a, b] = domain.hull().map(|end| Float::with_val(prec, end));
+        let centre = Float::with_val(prec, &a + &b) / 2u32;
+        let half = Float::with_val(prec, &b - &a) / 2u32;
+        Self { arcs: domain.arcs(prec), centre, half }
+    }
+
+    /// Squares of a symmetric domain's points, divided by the largest one: a part of [0, 1].
+    pub(super) fn of_squares(domain: &Domain, prec: u32) -> Self {
+        let half = Float::with_val(prec, 0.5);
+        Self { arcs: domain.square_arcs(prec), centre: half.clone(), half }
+    }
+
+    /// `count` angles that split the arcs' total length evenly, from the first end to the last or, `inset`, half a part
+    /// away from both.
+    fn spread(&self, count: usize, inset: bool, prec: u32) -> Vec<Float> {
+        let total = self.arcs.iter().fold(Float::new(prec), |sum, [start, end]| sum + end - start);
+        let angle = |i: usize| {
+            let (numerator, denominator) = if inset { (2 * i + 1, 2 * count) } else { (i, count - 1) };
+            let mut left = Float::with_val(prec, &total * numerator as u64) / denominator as u64;
+            for [start, end] in &self.arcs {
+                let length = Float::with_val(prec, end - start);
+                if left <= length {
+                    return left + start;
+                }
+                left -= length;
+            }
+            // A rounding error beyond the last arc.
+            self.arcs[self.arcs.len() - 1][1].clone()
+        };
+        (0..count).map(angle).collect()
+    }
+}
+
+/// The polynomial of degree `degree` that minimises the largest `|weight(x) (p(x) - f(x))|` on `domain`.
 ///
-/// `weight = 1` gives the best absolute and `weight = 1/|f|` the best relative error. Arithmetic has `prec` bits.
+/// Its Chebyshev coefficients refer to the hull. `weight = 1` gives the best absolute and `weight = 1/|f|` the best
+/// relative error. Arithmetic has `prec` bits.
 ///
 /// # Errors
-/// [`ReferenceError::BadOperand`] for an empty interval, or when the error does not level: `f` is then not smooth
-/// enough, or symmetric so that the alternation has more points than the degree asks for.
+/// [`ReferenceError::BadOperand`] when the error does not level: `f` is then not smooth enough, or symmetric so that the
+/// alternation has more points than the degree asks for.
 pub fn minimax(
     f: &dyn Fn(&Float) -> Float,
     weight: &dyn Fn(&Float) -> Float,
-    interval: [f64; 2],
+    domain: &Domain,
     degree: usize,
     prec: u32,
 ) -> Result<Minimax, ReferenceError> {
-    if interval[0] >= interval[1] || !interval.iter().all(|x| x.is_finite()) {
-        return Err(failure(format!("[{}, {}]", interval[0], interval[1])));
-    }
-    let exchange = Exchange::new(f, weight, interval, degree, prec);
-    let pi = Float::with_val(prec, Constant::Pi);
-    let mut angles: Vec<Float> =
-        (0..degree + 2).map(|i| Float::with_val(prec, &pi * i as u64) / (degree + 1) as u64).collect();
+    exchange(f, weight, Region::new(domain, prec), degree, prec)
+}
+
+/// As [`minimax`]; the weight may be zero in the last point of the region only.
+pub(super) fn exchange(
+    f: &dyn Fn(&Float) -> Float,
+    weight: &dyn Fn(&Float) -> Float,
+    region: Region,
+    degree: usize,
+    prec: u32,
+) -> Result<Minimax, ReferenceError> {
+    let count = degree + 2;
+    let exchange = Exchange::new(f, weight, region, degree, prec);
+    let inset = exchange.grid.last().is_some_and(|[.., weight]| weight.is_zero());
+    let mut angles = exchange.region.spread(count, inset, prec);
     for iterations in 1..=MAX_ITERATIONS {
         let coefficients = exchange.level(&angles).ok_or_else(|| failure("a singular system".to_owned()))?;
         let extrema = exchange.extrema(&coefficients);
-        let Some(extrema) = alternating(extrema, degree + 2) else {
-            return Err(failure(format!("an error with fewer than {} alternations", degree + 2)));
+        let Some(extrema) = alternating(extrema, count) else {
+            return Err(failure(format!("an error with fewer than {count} alternations")));
         };
         let sizes = || extrema.iter().map(|(_, e)| e.to_f64().abs());
         let (least, most) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
@@ -62,7 +115,7 @@ pub fn minimax(
 fn failure(got: String) -> ReferenceError {
     ReferenceError::BadOperand {
         operation: "Remez exchange",
-        expected: "an interval [a, b] and a smooth function".to_owned(),
+        expected: "a smooth function whose error alternates degree + 2 times".to_owned(),
         got,
     }
 }
@@ -82,36 +135,45 @@ fn series(coefficients: &[Float], cosine: &Float) -> Float {
 struct Exchange<'a> {
     f: &'a dyn Fn(&Float) -> Float,
     weight: &'a dyn Fn(&Float) -> Float,
-    centre: Float,
-    half: Float,
+    region: Region,
     degree: usize,
     prec: u32,
     /// Angle, argument cosine, value and weight on the search grid.
     grid: Vec<[Float; 4]>,
+    /// Which part of the grid lies on each arc, and its spacing.
+    parts: Vec<(Range<usize>, Float)>,
 }
 
 impl<'a> Exchange<'a> {
     fn new(
         f: &'a dyn Fn(&Float) -> Float,
         weight: &'a dyn Fn(&Float) -> Float,
-        interval: [f64; 2],
+        region: Region,
         degree: usize,
         prec: u32,
     ) -> Self {
-        let [a, b] = interval.map(|end| Float::with_val(prec, end));
-        let centre = Float::with_val(prec, &a + &b) / 2u32;
-        let half = Float::with_val(prec, &b - &a) / 2u32;
-        let mut exchange = Self { f, weight, centre, half, degree, prec, grid: Vec::new() };
-        let pi = Float::with_val(prec, Constant::Pi);
-        let cells = DENSITY * (degree + 2);
-        exchange.grid =
-            (0..=cells).map(|j| exchange.sample(Float::with_val(prec, &pi * j as u64) / cells as u64)).collect();
+        let mut exchange = Self { f, weight, region, degree, prec, grid: Vec::new(), parts: Vec::new() };
+        let lengths: Vec<Float> =
+            exchange.region.arcs.iter().map(|[start, end]| Float::with_val(prec, end - start)).collect();
+        let total = lengths.iter().fold(Float::new(prec), |sum, length| sum + length);
+        for (k, length) in lengths.iter().enumerate() {
+            let share = (Float::with_val(prec, length / &total) * (DENSITY * (degree + 2)) as u64).to_f64().ceil();
+            let cells = (share as usize).max(2 * DENSITY);
+            let first = exchange.grid.len();
+            for j in 0..=cells {
+                let offset = Float::with_val(prec, length * j as u64) / cells as u64;
+                let sample = exchange.sample(offset + &exchange.region.arcs[k][0]);
+                exchange.grid.push(sample);
+            }
+            let spacing = Float::with_val(prec, length / cells as u64);
+            exchange.parts.push((first..exchange.grid.len(), spacing));
+        }
         exchange
     }
 
     fn sample(&self, angle: Float) -> [Float; 4] {
         let cosine = Float::with_val(self.prec, angle.cos_ref());
-        let x = Float::with_val(self.prec, &cosine * &self.half) + &self.centre;
+        let x = Float::with_val(self.prec, &cosine * &self.region.half) + &self.region.centre;
         [angle, cosine, (self.f)(&x), (self.weight)(&x)]
     }
 
@@ -157,13 +219,12 @@ impl<'a> Exchange<'a> {
     fn refine(&self, coefficients: &[Float], errors: &[Float], i: usize) -> (Float, Float) {
         let angle = &self.grid[i][0];
         let here = (angle.clone(), errors[i].clone());
-        if i == 0 || i + 1 == errors.len() {
+        let Some((_, spacing)) = self.parts.iter().find(|(part, _)| part.start < i && i + 1 < part.end) else {
             return here;
-        }
+        };
         let [left, mid, right] = [&errors[i - 1], &errors[i], &errors[i + 1]];
         let slope = Float::with_val(self.prec, right - left);
         let bend = Float::with_val(self.prec, left + right) - Float::with_val(self.prec, mid * 2u32);
-        let spacing = Float::with_val(self.prec, &self.grid[1][0]);
         let vertex = angle.clone() - slope / bend / 2u32 * spacing;
         if !vertex.is_finite() {
             return here;
@@ -178,18 +239,29 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Cuts a list of extrema of alternating sign to `count` by dropping the smaller end; `None` when there are too few.
+/// Cuts a list of extrema of alternating sign to `count` without losing the largest; `None` when there are too few.
+///
+/// One too many: the smaller end goes. Two or more: a neighbouring pair goes whose larger member is smallest.
 fn alternating(mut extrema: Vec<(Float, Float)>, count: usize) -> Option<Vec<(Float, Float)>> {
+    let less = |a: &Float, b: &Float| a.cmp_abs(b).is_some_and(std::cmp::Ordering::is_lt);
     while extrema.len() > count {
-        let (first, last) = (&extrema[0].1, &extrema[extrema.len() - 1].1);
-        let drop_first = first.cmp_abs(last).is_some_and(std::cmp::Ordering::is_lt);
-        extrema.remove(if drop_first { 0 } else { extrema.len() - 1 });
+        let last = extrema.len() - 1;
+        if extrema.len() == count + 1 {
+            extrema.remove(if less(&extrema[0].1, &extrema[last].1) { 0 } else { last });
+            continue;
+        }
+        let larger = |i: usize| {
+            let [a, b] = [&extrema[i].1, &extrema[i + 1].1];
+            if less(a, b) { b } else { a }
+        };
+        let pair = (1..last).fold(0, |best, i| if less(larger(i), larger(best)) { i } else { best });
+        extrema.drain(pair..pair + 2);
     }
     (extrema.len() == count).then_some(extrema)
 }
 
 /// Solves the linear system whose rows hold the coefficients and, last, the right-hand side.
-fn solve(mut rows: Vec<Vec<Float>>, prec: u32) -> Option<Vec<Float>> {
+pub(super) fn solve(mut rows: Vec<Vec<Float>>, prec: u32) -> Option<Vec<Float>> {
     let count = rows.len();
     for column in 0..count {
         let pivot = (column..count).reduce(|best, i| {

@@ -124,7 +124,8 @@ fn best_reciprocal_is_best() {
     assert!((seen / theory - 1.0).abs() < 1e-3, "{seen:e} against {theory:e}");
 
     let shifted = |x: &Float| Float::with_val(PREC, x) + shift;
-    let exchanged = minimax(&|x| shifted(x).recip(), &shifted, interval, degree, PREC).unwrap();
+    let exchanged =
+        minimax(&|x| shifted(x).recip(), &shifted, &Domain::interval(interval).unwrap(), degree, PREC).unwrap();
     assert!((exchanged.error / theory - 1.0).abs() < 1e-5, "{:e} against {theory:e}", exchanged.error);
     // Strong unicity: a weighted error within `d` of the best means a distance of at most `(2n + 1) d` from the best
     // polynomial in the weighted norm. The weight is at least `shift`, a Chebyshev coefficient at most twice the norm,
@@ -139,7 +140,8 @@ fn best_reciprocal_is_best() {
 #[test]
 fn exchange_finds_a_known_best_approximation() {
     let square = |x: &Float| Float::with_val(PREC, x.square_ref());
-    let line = minimax(&square, &|_| Float::with_val(PREC, 1), [-1.0, 1.0], 1, PREC).unwrap();
+    let line =
+        minimax(&square, &|_| Float::with_val(PREC, 1), &Domain::interval([-1.0, 1.0]).unwrap(), 1, PREC).unwrap();
     assert!((line.error - 0.5).abs() < 1e-6, "{line:?}");
     assert!((line.coefficients[0].to_f64() - 0.5).abs() < 1e-6 && line.coefficients[1].to_f64().abs() < 1e-6);
 }
