@@ -1,7 +1,7 @@
 //! Ids of the rules that tests, bounds and failure messages cite; the text of each stands in `spec/book`.
 
 /// The chapters of the book, embedded so that a rule's text can be printed and its existence checked.
-pub const CHAPTERS: [(&str, &str); 9] = [
+pub const CHAPTERS: [(&str, &str); 12] = [
     ("notation.md", include_str!("../book/notation.md")),
     ("conformance.md", include_str!("../book/conformance.md")),
     ("ckks.md", include_str!("../book/ckks.md")),
@@ -10,7 +10,10 @@ pub const CHAPTERS: [(&str, &str); 9] = [
     ("format.md", include_str!("../book/format.md")),
     ("security.md", include_str!("../book/security.md")),
     ("model.md", include_str!("../book/model.md")),
+    ("approximation.md", include_str!("../book/approximation.md")),
     ("noise.md", include_str!("../book/noise.md")),
+    ("vectors.md", include_str!("../book/vectors.md")),
+    ("protocol.md", include_str!("../book/protocol.md")),
 ];
 
 /// A rule: its id, its chapter and its text.
