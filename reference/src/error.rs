@@ -55,6 +55,16 @@ pub enum ReferenceError {
         /// What was found.
         got: String,
     },
+    /// A field of a request that is missing, unknown or malformed.
+    #[error("{field}: expected {expected}, got {got}")]
+    BadInput {
+        /// Path of the field.
+        field: String,
+        /// What is admitted.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
     /// A key that the operation needs was not supplied (`r[ckks.key.galois]`).
     #[error("{operation}: expected a key for the automorphism X -> X^{expected}, got one with key id {got}")]
     WrongKey {

@@ -229,6 +229,19 @@ impl Interval {
         self.increasing(|x, round| Float::with_val_round(x.prec(), x.erf_ref(), round).0)
     }
 
+    /// The complementary error function, `1 - erf(x)` without cancellation.
+    #[must_use]
+    pub fn erfc(&self) -> Self {
+        let at = |x: &Float, round| Float::with_val_round(x.prec(), x.erfc_ref(), round).0;
+        Self::new(at(&self.hi, Round::Down), at(&self.lo, Round::Up))
+    }
+
+    /// The hyperbolic tangent.
+    #[must_use]
+    pub fn tanh(&self) -> Self {
+        self.increasing(|x, round| Float::with_val_round(x.prec(), x.tanh_ref(), round).0)
+    }
+
     /// Sine, by its value at the midpoint and its Lipschitz constant 1.
     #[must_use]
     pub fn sin(&self) -> Self {
@@ -385,13 +398,15 @@ mod tests {
     /// A unary operation, its value in plain arithmetic, and where it is defined.
     type Unary = (&'static str, fn(&Interval) -> Interval, fn(Float) -> Float, fn(f64) -> bool);
 
-    const UNARY: [Unary; 10] = [
+    const UNARY: [Unary; 12] = [
         ("sqr", Interval::sqr, |x| x.square(), |_| true),
         ("cube", |x| x.powi(3), |x| x.pow(3), |_| true),
         ("sqrt", Interval::sqrt, |x| x.sqrt(), |x| x >= 0.0),
         ("exp", Interval::exp, |x| x.exp(), |_| true),
         ("ln", Interval::ln, |x| x.ln(), |x| x > 0.0),
         ("erf", Interval::erf, |x| x.erf(), |_| true),
+        ("erfc", Interval::erfc, |x| x.erfc(), |_| true),
+        ("tanh", Interval::tanh, |x| x.tanh(), |_| true),
         ("sin", Interval::sin, |x| x.sin(), |_| true),
         ("cos", Interval::cos, |x| x.cos(), |_| true),
         ("recip", Interval::recip, |x| x.recip(), |x| x != 0.0),

@@ -5,6 +5,7 @@ pub mod bounds;
 pub mod circuits;
 pub mod ckks;
 pub mod error;
+pub mod eval;
 pub mod export;
 pub mod interval;
 pub mod model;

@@ -3,7 +3,7 @@
 use crate::approx::Chebyshev;
 use crate::error::ReferenceError;
 use crate::interval::Interval;
-use crate::model::Scalar;
+use crate::model::{Real, Ring};
 use rug::Float;
 use rug::float::Round;
 use std::collections::BTreeMap;
@@ -11,28 +11,28 @@ use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, R
 use touchstone_spec::hexfloat::HexFloat;
 
 /// Evaluates the replaced functions of a model.
-pub trait Rung<S: Scalar>: Sync {
+pub trait Rung<S: Ring>: Sync {
     /// Value of `function` at `x`, at the site called `site`.
     ///
     /// # Errors
     /// [`ReferenceError::Escape`] when `x` is not certain to lie in the site's interval.
-    fn evaluate(&self, site: &str, function: &Function, x: &S, precision: S::Precision) -> Result<S, ReferenceError>;
+    fn evaluate(&self, site: &str, function: &Function, x: &S, context: S::Context) -> Result<S, ReferenceError>;
 }
 
 /// R0: the exact functions (`r[rung.r0]`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exact;
 
-impl<S: Scalar> Rung<S> for Exact {
-    fn evaluate(&self, _: &str, function: &Function, x: &S, precision: S::Precision) -> Result<S, ReferenceError> {
-        Ok(exact(function, x, precision))
+impl<S: Real> Rung<S> for Exact {
+    fn evaluate(&self, _: &str, function: &Function, x: &S, context: S::Context) -> Result<S, ReferenceError> {
+        Ok(exact(function, x, context))
     }
 }
 
 /// The exact value of a function: what a replacement replaces.
-pub fn exact<S: Scalar>(function: &Function, x: &S, precision: S::Precision) -> S {
-    let one = S::point(1.0, precision);
-    let shifted = |shift: HexFloat| x.add(&S::point(shift.0, precision));
+pub fn exact<S: Real>(function: &Function, x: &S, context: S::Context) -> S {
+    let one = S::point(1.0, context);
+    let shifted = |shift: HexFloat| x.plus(&S::constant(shift.0, context));
     match *function {
         Function::InverseSqrt { shift } => one.div(&shifted(shift).sqrt()),
         Function::Reciprocal { shift } => one.div(&shifted(shift)),
@@ -94,26 +94,32 @@ impl Replacement {
         })
     }
 
+    /// The function that is replaced.
+    #[must_use]
+    pub fn function(&self) -> Function {
+        self.function
+    }
+
     /// Value of the polynomial and its refinement (`r[approx.refinement]`).
     ///
     /// # Errors
     /// [`ReferenceError::Escape`] when `x` is not certain to lie in the interval.
-    pub fn value<S: Scalar>(&self, x: &S, precision: S::Precision) -> Result<S, ReferenceError> {
+    pub fn value<S: Ring>(&self, x: &S, context: S::Context) -> Result<S, ReferenceError> {
         self.guard(x)?;
         let mut y = x.chebyshev(&self.series);
         let Refinement::Newton { iterations } = self.refinement else {
             return Ok(y);
         };
-        let constant = |value: f64| S::point(value, precision);
+        let constant = |value: f64| S::constant(value, context);
         for _ in 0..iterations {
             y = match self.function {
                 Function::InverseSqrt { shift } => {
-                    let product = x.add(&constant(shift.0)).mul(&y.powi(2));
-                    y.mul(&constant(3.0).sub(&product)).mul(&constant(0.5))
+                    let product = x.plus(&constant(shift.0)).mul(&y.powi(2));
+                    y.mul(&product.neg().plus(&constant(3.0))).times(&constant(0.5))
                 }
                 Function::Reciprocal { shift } => {
-                    let product = x.add(&constant(shift.0)).mul(&y);
-                    y.mul(&constant(2.0).sub(&product))
+                    let product = x.plus(&constant(shift.0)).mul(&y);
+                    y.mul(&product.neg().plus(&constant(2.0)))
                 }
                 Function::Gelu => y,
             };
@@ -138,7 +144,8 @@ impl Replacement {
         })
     }
 
-    fn guard<S: Scalar>(&self, x: &S) -> Result<(), ReferenceError> {
+    fn guard<S: Ring>(&self, x: &S) -> Result<(), ReferenceError> {
+        x.check()?;
         let [low, high] = self.series.interval();
         if x.within([low, high]) {
             return Ok(());
@@ -184,9 +191,9 @@ impl Replaced {
     }
 }
 
-impl<S: Scalar> Rung<S> for Replaced {
-    fn evaluate(&self, site: &str, _: &Function, x: &S, precision: S::Precision) -> Result<S, ReferenceError> {
-        self.site(site)?.value(x, precision)
+impl<S: Ring> Rung<S> for Replaced {
+    fn evaluate(&self, site: &str, _: &Function, x: &S, context: S::Context) -> Result<S, ReferenceError> {
+        self.site(site)?.value(x, context)
     }
 }
 

@@ -15,8 +15,7 @@ pub enum Command {
     /// Fit a polynomial to one function and certify its error.
     Approx(approx::Approx),
     /// Evaluate one function in interval arithmetic.
-    #[command(subcommand)]
-    Eval(eval::Eval),
+    Eval(Box<eval::Eval>),
     /// Evaluate a model on a prompt in interval arithmetic.
     Model(model::Run),
 }

@@ -1,7 +1,7 @@
 //! The largest denominator that any prompt gives in the first layer.
 
 use crate::error::ReferenceError;
-use crate::model::{Model, Scalar, forward};
+use crate::model::{Model, Ring, forward};
 use crate::rungs::Exact;
 use rayon::prelude::*;
 
@@ -53,7 +53,7 @@ fn largest_mean(model: &Model, tokens: &[Token], index: usize, query: &Token, he
     let power = |distance: usize, key: &Token| {
         let row = &query.queries[distance * config.hidden_size..][channels.clone()];
         let score: f64 = row.iter().zip(&key.key[channels.clone()]).map(|(a, b)| a * b).sum();
-        Scalar::powi(&(score / divisor), config.power_softmax.p)
+        Ring::powi(&(score / divisor), config.power_softmax.p)
     };
     let (mut sum, mut largest) = (0.0, 0.0f64);
     for distance in 0..config.max_position_embeddings {

@@ -1,11 +1,13 @@
-//! The forward pass, generic over numbers and rung.
+//! The parts that all graphs share, generic over numbers and rung.
 
 use super::norm::{centre, variance};
-use super::scalar::Scalar;
-use super::weights::{Affine, Layer, Model, Norm};
+use super::scalar::{Real, Ring};
+use super::weights::{Affine, Norm};
 use crate::error::ReferenceError;
-use crate::rungs::{Rung, site_function};
+use crate::rungs::Rung;
 use rayon::prelude::*;
+use touchstone_spec::artifact::Function;
+use touchstone_spec::hexfloat::HexFloat;
 
 /// Receives the named intermediate values of `r[model.taps]`.
 pub trait Observer<S> {
@@ -25,97 +27,53 @@ impl<S, F: FnMut(&str, &[usize], &[S])> Observer<S> for F {
     }
 }
 
-/// Logits at position `position` of `tokens` (`r[model.head]`): one number per vocabulary entry.
-///
-/// Every token goes through every layer; causality makes the positions after `position` irrelevant to the result, but
-/// their taps are reported and their inputs guarded as well.
-///
-/// # Errors
-/// [`ReferenceError::BadOperand`] for no tokens, more than the context, a token outside the vocabulary or a position
-/// outside the prompt; what the rung refuses, such as [`ReferenceError::Escape`].
-pub fn forward<S: Scalar>(
-    model: &Model,
-    tokens: &[u32],
-    position: usize,
-    rung: &dyn Rung<S>,
-    precision: S::Precision,
-    observer: &mut dyn Observer<S>,
-) -> Result<Vec<S>, ReferenceError> {
-    let config = &model.config;
-    let refuse =
-        |expected: String, got: String| ReferenceError::BadOperand { operation: "forward pass", expected, got };
-    if tokens.len() > config.max_position_embeddings || position >= tokens.len() {
-        let expected = format!("position < number of tokens <= {}", config.max_position_embeddings);
-        return Err(refuse(expected, format!("position {position} of {} tokens", tokens.len())));
-    }
-    if let Some(token) = tokens.iter().find(|&&token| token as usize >= config.vocab_size) {
-        return Err(refuse(format!("tokens below {}", config.vocab_size), token.to_string()));
-    }
-    let context = Context { model, rung, precision };
-    Pass { context: &context, observer }.run(tokens, position)
+/// One row per token.
+pub(super) type Rows<S> = Vec<Vec<S>>;
+
+/// What attention and LayerNorm need to know of a model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Constants {
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_size: usize,
+    /// Power p of Power-Softmax.
+    pub power: u32,
+    /// Added to the denominator of Power-Softmax.
+    pub softmax_eps: f64,
+    /// Added to the variance in LayerNorm.
+    pub norm_eps: f64,
 }
 
 /// Everything but the observer, so that rows can be worked on in parallel.
-struct Context<'a, S: Scalar> {
-    model: &'a Model,
-    rung: &'a dyn Rung<S>,
-    precision: S::Precision,
+pub(super) struct Frame<'a, S: Ring> {
+    pub rung: &'a dyn Rung<S>,
+    pub numbers: S::Context,
+    pub constants: Constants,
 }
 
-struct Pass<'a, S: Scalar> {
-    context: &'a Context<'a, S>,
-    observer: &'a mut dyn Observer<S>,
+/// One run of a graph.
+pub(super) struct Pass<'a, S: Ring> {
+    pub frame: &'a Frame<'a, S>,
+    pub observer: &'a mut dyn Observer<S>,
 }
 
-/// One row per token.
-type Rows<S> = Vec<Vec<S>>;
+/// Queries, keys and values of all heads side by side, one row per token.
+pub(super) struct Projections<S> {
+    pub query: Rows<S>,
+    pub key: Rows<S>,
+    pub value: Rows<S>,
+}
 
-impl<S: Scalar> Pass<'_, S> {
-    fn run(&mut self, tokens: &[u32], position: usize) -> Result<Vec<S>, ReferenceError> {
-        let context = self.context;
-        let (model, precision) = (context.model, context.precision);
-        let embed =
-            |token: &u32| model.embedding.row(*token as usize).iter().map(|&x| S::point(x, precision)).collect();
-        let mut stream: Rows<S> = tokens.iter().map(embed).collect();
-        self.centred_rows("embedding", &stream);
-        for (index, layer) in model.layers.iter().enumerate() {
-            stream = self.block(index, layer, stream)?;
-            let centred: Rows<S> = stream.par_iter().map(|x| centre(x, precision)).collect();
-            self.rows(&format!("layers.{index}.residual"), &centred);
-        }
-        let normalised = self.normalise("final.layernorm", "final.inverse-sqrt", &stream)?;
-        let last = model.final_norm.apply(&normalised[position], precision);
-        let logits: Vec<S> =
-            (0..model.head.rows).into_par_iter().map(|i| S::affine(0.0, model.head.row(i), &last, precision)).collect();
-        self.observer.tap("logits", &[logits.len()], &logits);
-        Ok(logits)
-    }
-
-    fn block(&mut self, index: usize, layer: &Layer, stream: Rows<S>) -> Result<Rows<S>, ReferenceError> {
-        let context = self.context;
-        let site = |kind: &str| format!("layers.{index}.{kind}");
-        let normalised = self.normalise(&site("layernorm"), &site("inverse-sqrt"), &stream)?;
-        let attention = self.attention(index, layer, &context.scaled(&layer.attention_norm, &normalised))?;
-        let after_attention = context.sum(&stream, &attention);
-        let mlp_input = if context.model.config.use_parallel_residual {
-            normalised
-        } else {
-            self.normalise(&site("mlp-layernorm"), &site("mlp-inverse-sqrt"), &after_attention)?
-        };
-        let mlp = self.mlp(index, layer, &context.scaled(&layer.mlp_norm, &mlp_input))?;
-        Ok(context.sum(&after_attention, &mlp))
-    }
-
+impl<S: Ring> Pass<'_, S> {
     /// `(x - mean) / sqrt(var + eps)` of each row (`r[ln.definition]`).
-    fn normalise(&mut self, tap: &str, site: &str, stream: &Rows<S>) -> Result<Rows<S>, ReferenceError> {
-        let context = self.context;
-        let precision = context.precision;
-        let function = site_function(&context.model.config, site);
-        let centred: Rows<S> = stream.par_iter().map(|x| centre(x, precision)).collect();
-        let variances: Vec<S> = centred.par_iter().map(|row| variance(row, precision)).collect();
+    pub fn normalise(&mut self, tap: &str, site: &str, stream: &Rows<S>) -> Result<Rows<S>, ReferenceError> {
+        let frame = self.frame;
+        let function = Function::InverseSqrt { shift: HexFloat(frame.constants.norm_eps) };
+        let centred: Rows<S> = stream.par_iter().map(|x| centre(x, frame.numbers)).collect();
+        let variances: Vec<S> = centred.par_iter().map(|row| variance(row, frame.numbers)).collect();
         self.observer.tap(&format!("{tap}.variance"), &[variances.len()], &variances);
-        let evaluate = |x: &S| context.rung.evaluate(site, &function, x, precision);
-        let inverse = variances.par_iter().map(evaluate).collect::<Result<Vec<S>, _>>()?;
+        let inverse = frame.evaluate(site, &function, &variances)?;
         self.observer.tap(&format!("{tap}.inverse-sqrt"), &[inverse.len()], &inverse);
         let scale = |(row, factor): (Vec<S>, &S)| row.iter().map(|x| x.mul(factor)).collect();
         let normalised: Rows<S> = centred.into_par_iter().zip(&inverse).map(scale).collect();
@@ -123,166 +81,142 @@ impl<S: Scalar> Pass<'_, S> {
         Ok(normalised)
     }
 
-    fn attention(&mut self, index: usize, layer: &Layer, input: &Rows<S>) -> Result<Rows<S>, ReferenceError> {
-        let context = self.context;
-        let name = |tap: &str| format!("layers.{index}.attention.{tap}");
-        let projected = context.affine(&layer.query_key_value, input);
-        let [query, key, value] = context.split(&projected);
-        for (tap, rows) in [("query", &query), ("key", &key), ("value", &value)] {
+    /// Power-Softmax attention up to the weighted values, heads side by side; row `i` has the live keys `live[i]`.
+    ///
+    /// `block` is the prefix of tap and site names, scores are divided by `sqrt(head_size) * score_scale`.
+    pub fn attention(
+        &mut self,
+        block: &str,
+        projections: &Projections<S>,
+        live: &[Vec<usize>],
+        score_scale: f64,
+    ) -> Result<Rows<S>, ReferenceError> {
+        let frame = self.frame;
+        let name = |tap: &str| format!("{block}.attention.{tap}");
+        let Projections { query, key, value } = projections;
+        for (tap, rows) in [("query", query), ("key", key), ("value", value)] {
             self.rows(&name(tap), rows);
         }
-        let config = &context.model.config;
-        let (heads, tokens) = (config.num_attention_heads, input.len());
+        let (heads, tokens) = (frame.constants.heads, query.len());
         let cells: Vec<(usize, usize)> = (0..heads).flat_map(|h| (0..tokens).map(move |i| (h, i))).collect();
-        let scores: Rows<S> = cells.par_iter().map(|&(h, i)| context.scores(index, h, i, &query, &key)).collect();
-        self.squares(&name("scores"), heads, &scores);
-        let powers: Rows<S> = scores.par_iter().map(|row| context.powers(row)).collect();
-        self.squares(&name("powers"), heads, &powers);
-        let zero = S::point(0.0, context.precision);
-        let denominators: Vec<S> =
-            powers.iter().map(|row| row.iter().fold(zero.clone(), |sum, y| sum.add(y))).collect();
+        let score = |&(h, i): &(usize, usize)| frame.scores(h, &query[i], key, &live[i], score_scale);
+        let scores: Rows<S> = cells.par_iter().map(score).collect();
+        self.squares(&name("scores"), heads, live, &scores);
+        let powers: Rows<S> = scores.par_iter().map(|row| frame.powers(row)).collect();
+        self.squares(&name("powers"), heads, live, &powers);
+        let denominators: Vec<S> = powers.iter().map(|row| S::sum(row, frame.numbers)).collect();
         self.observer.tap(&name("denominator"), &[heads, tokens], &denominators);
-        let site = format!("layers.{index}.reciprocal");
-        let function = site_function(config, &site);
-        let evaluate = |x: &S| context.rung.evaluate(&site, &function, x, context.precision);
-        let reciprocals = denominators.par_iter().map(evaluate).collect::<Result<Vec<S>, _>>()?;
+        let function = Function::Reciprocal { shift: HexFloat(frame.constants.softmax_eps) };
+        let reciprocals = frame.evaluate(&format!("{block}.reciprocal"), &function, &denominators)?;
         self.observer.tap(&name("reciprocal"), &[heads, tokens], &reciprocals);
-        let mixed: Rows<S> = (0..tokens)
-            .into_par_iter()
-            .map(|i| {
-                (0..heads)
-                    .flat_map(|h| context.mix(h, &powers[h * tokens + i], &reciprocals[h * tokens + i], &value))
-                    .collect()
-            })
-            .collect();
+        let mix = |i: usize| {
+            let head = |h: usize| frame.mix(h, &live[i], &powers[h * tokens + i], &reciprocals[h * tokens + i], value);
+            (0..heads).flat_map(head).collect()
+        };
+        let mixed: Rows<S> = (0..tokens).into_par_iter().map(mix).collect();
         self.rows(&name("heads"), &mixed);
-        let output = context.affine(&layer.output, &mixed);
-        self.centred_rows(&name("output"), &output);
-        Ok(output)
+        Ok(mixed)
     }
 
-    fn mlp(&mut self, index: usize, layer: &Layer, input: &Rows<S>) -> Result<Rows<S>, ReferenceError> {
-        let context = self.context;
-        let name = |tap: &str| format!("layers.{index}.mlp.{tap}");
-        let hidden = context.affine(&layer.up, input);
+    /// `W_down GELU(W_up x + b) + b` of each row; `block` is the prefix of tap and site names.
+    pub fn mlp(&mut self, block: &str, up: &Affine, down: &Affine, input: &Rows<S>) -> Result<Rows<S>, ReferenceError> {
+        let frame = self.frame;
+        let name = |tap: &str| format!("{block}.mlp.{tap}");
+        let hidden = frame.affine(up, input);
         self.rows(&name("hidden"), &hidden);
-        let site = format!("layers.{index}.gelu");
-        let function = site_function(&context.model.config, &site);
-        let evaluate = |x: &S| context.rung.evaluate(&site, &function, x, context.precision);
-        let activation = hidden
-            .par_iter()
-            .map(|row| row.iter().map(evaluate).collect::<Result<Vec<S>, _>>())
-            .collect::<Result<Rows<S>, _>>()?;
+        let site = format!("{block}.gelu");
+        let activate = |row: &Vec<S>| frame.evaluate(&site, &Function::Gelu, row);
+        let activation = hidden.iter().map(activate).collect::<Result<Rows<S>, _>>()?;
         self.rows(&name("activation"), &activation);
-        let output = context.affine(&layer.down, &activation);
+        let output = frame.affine(down, &activation);
         self.centred_rows(&name("output"), &output);
         Ok(output)
     }
 
     /// Reports rows of equal length as `[token][channel]`.
-    fn rows(&mut self, name: &str, rows: &Rows<S>) {
+    pub fn rows(&mut self, name: &str, rows: &Rows<S>) {
         let width = rows.first().map_or(0, Vec::len);
         self.observer.tap(name, &[rows.len(), width], &rows.concat());
     }
 
     /// Reports rows without their mean over channels (`r[model.centred]`).
-    fn centred_rows(&mut self, name: &str, rows: &Rows<S>) {
-        let precision = self.context.precision;
-        let centred: Rows<S> = rows.par_iter().map(|row| centre(row, precision)).collect();
+    pub fn centred_rows(&mut self, name: &str, rows: &Rows<S>) {
+        let numbers = self.frame.numbers;
+        let centred: Rows<S> = rows.par_iter().map(|row| centre(row, numbers)).collect();
         self.rows(name, &centred);
     }
 
-    /// Reports live rows as `[head][token][token]`, zero above the diagonal.
-    fn squares(&mut self, name: &str, heads: usize, rows: &Rows<S>) {
-        let tokens = rows.len() / heads;
-        let zero = S::point(0.0, self.context.precision);
-        let mut values = Vec::with_capacity(rows.len() * tokens);
-        for row in rows {
-            values.extend_from_slice(row);
-            values.resize(values.len() + tokens - row.len(), zero.clone());
+    /// Reports live entries as `[head][token][token]`, zero where a key is masked.
+    fn squares(&mut self, name: &str, heads: usize, live: &[Vec<usize>], rows: &Rows<S>) {
+        let tokens = live.len();
+        let zero = S::point(0.0, self.frame.numbers);
+        let mut values = vec![zero; heads * tokens * tokens];
+        for (cell, row) in rows.iter().enumerate() {
+            for (j, x) in live[cell % tokens].iter().zip(row) {
+                values[cell * tokens + j] = x.clone();
+            }
         }
         self.observer.tap(name, &[heads, tokens, tokens], &values);
     }
 }
 
-impl<S: Scalar> Context<'_, S> {
-    /// Queries, keys and values with heads side by side (`r[model.qkv]`), queries and keys turned (`r[model.rotary]`).
-    fn split(&self, projected: &Rows<S>) -> [Rows<S>; 3] {
-        let config = &self.model.config;
-        let size = config.head_size();
-        let angles: Vec<Vec<[S; 2]>> = (0..projected.len())
-            .map(|t| {
-                let rotary = config.rotary_size();
-                let angle = |i| S::rotation(t, i, rotary, config.rotary_emb_base, self.precision);
-                (0..rotary / 2).map(angle).collect()
-            })
-            .collect();
-        let part = |which: usize| -> Rows<S> {
-            let gather = |(row, angles): (&Vec<S>, &Vec<[S; 2]>)| {
-                let mut gathered = Vec::with_capacity(config.hidden_size);
-                for head in 0..config.num_attention_heads {
-                    let start = (3 * head + which) * size;
-                    let mut values = row[start..start + size].to_vec();
-                    if which < 2 {
-                        turn(&mut values, angles);
-                    }
-                    gathered.append(&mut values);
-                }
-                gathered
-            };
-            projected.par_iter().zip(&angles).map(gather).collect()
-        };
-        [part(0), part(1), part(2)]
+impl<S: Ring> Frame<'_, S> {
+    /// Values of a replaced function.
+    pub fn evaluate(&self, site: &str, function: &Function, x: &[S]) -> Result<Vec<S>, ReferenceError> {
+        x.par_iter().map(|x| self.rung.evaluate(site, function, x, self.numbers)).collect()
     }
 
-    /// Scores of query `i` with its live keys `0..=i` (`r[psm.scores]`).
-    fn scores(&self, layer: usize, head: usize, i: usize, query: &Rows<S>, key: &Rows<S>) -> Vec<S> {
-        let config = &self.model.config;
-        let range = head * config.head_size()..(head + 1) * config.head_size();
-        let size = S::point(config.head_size() as f64, self.precision).sqrt();
-        let divisor = size.mul(&S::point(config.score_scale(layer), self.precision));
-        let score = |j: usize| {
-            let pairs = query[i][range.clone()].iter().zip(&key[j][range.clone()]);
-            S::inner(pairs, self.precision).div(&divisor)
+    /// Scores of a query with its live keys (`r[psm.scores]`).
+    fn scores(&self, head: usize, query: &[S], key: &Rows<S>, live: &[usize], score_scale: f64) -> Vec<S> {
+        let size = self.constants.head_size;
+        let range = head * size..(head + 1) * size;
+        let divisor = self.constant(size as f64).sqrt().mul(&self.constant(score_scale));
+        let score = |&j: &usize| {
+            let pairs = query[range.clone()].iter().zip(&key[j][range.clone()]);
+            S::inner(pairs, self.numbers).over(&divisor)
         };
-        (0..=i).map(score).collect()
+        live.iter().map(score).collect()
     }
 
     /// `x^p / n` for the n live scores of a row.
     fn powers(&self, scores: &[S]) -> Vec<S> {
-        let count = S::point(scores.len() as f64, self.precision);
-        scores.iter().map(|x| x.powi(self.model.config.power_softmax.p).div(&count)).collect()
+        let count = self.constant(scores.len() as f64);
+        scores.iter().map(|x| x.powi(self.constants.power).over(&count)).collect()
     }
 
     /// Values of a head weighted by one row of attention.
-    fn mix(&self, head: usize, powers: &[S], reciprocal: &S, value: &Rows<S>) -> Vec<S> {
-        let size = self.model.config.head_size();
+    fn mix(&self, head: usize, live: &[usize], powers: &[S], reciprocal: &S, value: &Rows<S>) -> Vec<S> {
+        let size = self.constants.head_size;
         let channel = |c: usize| {
-            let pairs = powers.iter().zip(value).map(|(y, row)| (y, &row[head * size + c]));
-            S::inner(pairs, self.precision).mul(reciprocal)
+            let pairs = powers.iter().zip(live).map(|(y, &j)| (y, &value[j][head * size + c]));
+            S::inner(pairs, self.numbers).mul(reciprocal)
         };
         (0..size).map(channel).collect()
     }
 
-    fn affine(&self, map: &Affine, rows: &Rows<S>) -> Rows<S> {
-        rows.par_iter().map(|row| map.apply(row, self.precision)).collect()
+    /// A public number.
+    pub fn constant(&self, x: f64) -> S::Constant {
+        S::constant(x, self.numbers)
     }
 
-    fn scaled(&self, norm: &Norm, rows: &Rows<S>) -> Rows<S> {
-        rows.par_iter().map(|row| norm.apply(row, self.precision)).collect()
+    /// An affine map of each row.
+    pub fn affine(&self, map: &Affine, rows: &Rows<S>) -> Rows<S> {
+        rows.par_iter().map(|row| map.apply(row, self.numbers)).collect()
     }
 
-    fn sum(&self, a: &Rows<S>, b: &Rows<S>) -> Rows<S> {
+    /// Gain and offset of each row.
+    pub fn scaled(&self, norm: &Norm, rows: &Rows<S>) -> Rows<S> {
+        rows.par_iter().map(|row| norm.apply(row, self.numbers)).collect()
+    }
+
+    /// The sum of two streams.
+    pub fn sum(&self, a: &Rows<S>, b: &Rows<S>) -> Rows<S> {
         a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a.add(b)).collect()).collect()
     }
 }
 
-/// Turns the pairs `(i, i + angles.len())` of a head's first dimensions.
-fn turn<S: Scalar>(values: &mut [S], angles: &[[S; 2]]) {
-    let half = angles.len();
-    for (i, [cos, sin]) in angles.iter().enumerate() {
-        let (a, b) = (values[i].clone(), values[i + half].clone());
-        values[i] = a.mul(cos).sub(&b.mul(sin));
-        values[i + half] = b.mul(cos).add(&a.mul(sin));
-    }
+/// The first error that a result carries, if any.
+pub(super) fn checked<S: Ring>(values: Vec<S>) -> Result<Vec<S>, ReferenceError> {
+    values.iter().try_for_each(Ring::check)?;
+    Ok(values)
 }

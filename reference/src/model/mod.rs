@@ -4,18 +4,26 @@
 //! non-polynomial functions are evaluated ([`crate::rungs::Rung`]). It reports named intermediate values to an
 //! [`Observer`]. Speed is not a goal; the key/value cache of generation belongs to the optimised side.
 
+mod attention;
+mod gpt_neox;
 mod graph;
+mod iterations;
 mod load;
 mod norm;
 mod power_softmax;
+mod rotary;
 mod scalar;
 mod tokens;
 mod weights;
 
-pub use graph::{Observer, forward};
+pub use attention::{Head, attention};
+pub use gpt_neox::{forward, forward_embedded};
+pub use graph::Observer;
+pub use iterations::{Goldschmidt, newton_inverse_sqrt, newton_reciprocal};
 pub use load::{load, load_polynomials, load_tokenizer, read_limited};
-pub use norm::{centre, layer_norm, variance};
-pub use power_softmax::{Form, power_softmax};
-pub use scalar::{Scalar, gelu};
+pub use norm::{centre, layer_norm, polynomial_layer_norm, variance};
+pub use power_softmax::{Form, masked_power_softmax, power_softmax};
+pub use rotary::rotary;
+pub use scalar::{Real, Ring, gelu};
 pub use tokens::{cyclic, encode};
 pub use weights::{Affine, Layer, Matrix, Model, Norm};

@@ -1,6 +1,6 @@
-//! The forms of Power-Softmax on one row of live scores.
+//! The forms of Power-Softmax on one row of scores.
 
-use super::scalar::Scalar;
+use super::scalar::Real;
 use crate::error::ReferenceError;
 
 /// Which form of Power-Softmax is meant.
@@ -19,55 +19,88 @@ pub enum Form {
     },
 }
 
-/// Attention weights of one row of live scores; `power` is even and `eps` sits where the form says.
+/// Attention weights of one row of live scores; `power` is even in `2..=12` and `eps` sits where the form says.
 ///
 /// # Errors
-/// [`ReferenceError::BadOperand`] for an empty row, an odd or zero power, a negative `eps`, a `delta` that is not
-/// positive, or a denominator that may be zero (a row of zeros in the ideal form has no value).
-pub fn power_softmax<S: Scalar>(
+/// [`ReferenceError::BadOperand`] for an empty row, a power that is not admitted, an `eps` that is not positive and
+/// finite (the ideal form ignores it), a `delta` that is not positive and finite, or a denominator that may be zero (a
+/// row of zeros in the ideal form has no value).
+pub fn power_softmax<S: Real>(
     form: Form,
     scores: &[S],
     power: u32,
     eps: f64,
-    precision: S::Precision,
+    context: S::Context,
 ) -> Result<Vec<S>, ReferenceError> {
-    let refuse = |expected: &str, got: String| ReferenceError::BadOperand {
-        operation: "Power-Softmax",
-        expected: expected.to_owned(),
-        got,
-    };
-    if scores.is_empty() || power == 0 || !power.is_multiple_of(2) {
-        return Err(refuse("a row of scores and an even power", format!("{} scores, p = {power}", scores.len())));
-    }
-    if eps.is_nan() || eps < 0.0 {
-        return Err(refuse("eps >= 0", eps.to_string()));
-    }
-    let eps = S::point(eps, precision);
+    check(form, scores.len(), power, eps)?;
+    let eps = S::point(if form == Form::Ideal { 0.0 } else { eps }, context);
     let (scores, eps) = match form {
-        Form::Stable { delta } if delta.is_nan() || delta <= 0.0 => {
-            return Err(refuse("delta > 0", delta.to_string()));
-        }
         Form::Stable { delta } => {
-            let largest = scores.iter().fold(S::point(0.0, precision), |most, x| most.max(&x.abs()));
-            let scale = largest.add(&S::point(delta, precision));
+            let largest = scores.iter().fold(S::point(0.0, context), |most, x| most.max(&x.abs()));
+            let scale = largest.add(&S::point(delta, context));
             (scores.iter().map(|x| x.div(&scale)).collect(), eps.div(&scale.powi(power)))
         }
         _ => (scores.to_vec(), eps),
     };
-    let count = S::point(scores.len() as f64, precision);
-    let powers: Vec<S> = scores
-        .iter()
-        .map(|x| match form {
-            Form::Ideal | Form::Sum => x.powi(power),
-            Form::Mean | Form::Stable { .. } => x.powi(power).div(&count),
-        })
-        .collect();
-    let start = if form == Form::Ideal { S::point(0.0, precision) } else { eps };
-    let denominator = powers.iter().fold(start, |sum, y| sum.add(y));
+    let count = S::point(scores.len() as f64, context);
+    let value = |x: &S| match form {
+        Form::Ideal | Form::Sum => x.powi(power),
+        Form::Mean | Form::Stable { .. } => x.powi(power).div(&count),
+    };
+    let powers: Vec<S> = scores.iter().map(value).collect();
+    let denominator = powers.iter().fold(eps, |sum, y| sum.add(y));
     if denominator.may_be_zero() {
         return Err(refuse("a denominator other than zero", denominator.to_string()));
     }
     Ok(powers.iter().map(|y| y.div(&denominator)).collect())
+}
+
+/// Attention weights of a whole row: masked scores count as 0 and get the weight 0, `n` is the number of live keys
+/// (`r[psm.mask]`).
+///
+/// # Errors
+/// As [`power_softmax`]; [`ReferenceError::BadOperand`] for a mask of another length or without a live key.
+pub fn masked_power_softmax<S: Real>(
+    form: Form,
+    scores: &[S],
+    mask: &[bool],
+    power: u32,
+    eps: f64,
+    context: S::Context,
+) -> Result<Vec<S>, ReferenceError> {
+    if mask.len() != scores.len() {
+        return Err(refuse(&format!("a mask of {} entries", scores.len()), mask.len().to_string()));
+    }
+    let live: Vec<S> = scores.iter().zip(mask).filter(|(_, live)| **live).map(|(x, _)| x.clone()).collect();
+    if live.is_empty() && !scores.is_empty() {
+        return Err(refuse("at least one live key", "a mask of zeros".to_owned()));
+    }
+    let mut weights = power_softmax(form, &live, power, eps, context)?.into_iter();
+    let zero = S::point(0.0, context);
+    let weight = |&live: &bool| if live { weights.next() } else { None }.unwrap_or_else(|| zero.clone());
+    Ok(mask.iter().map(weight).collect())
+}
+
+fn check(form: Form, count: usize, power: u32, eps: f64) -> Result<(), ReferenceError> {
+    if count == 0 {
+        return Err(refuse("at least one score", "an empty row".to_owned()));
+    }
+    if !(2..=12).contains(&power) || !power.is_multiple_of(2) {
+        return Err(refuse("an even power p in 2..=12", format!("p = {power}")));
+    }
+    if form != Form::Ideal && !(eps.is_finite() && eps > 0.0) {
+        return Err(refuse("a finite eps > 0", format!("eps = {eps}")));
+    }
+    match form {
+        Form::Stable { delta } if !(delta.is_finite() && delta > 0.0) => {
+            Err(refuse("a finite delta > 0", format!("delta = {delta}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse(expected: &str, got: String) -> ReferenceError {
+    ReferenceError::BadOperand { operation: "Power-Softmax", expected: expected.to_owned(), got }
 }
 
 #[cfg(test)]
@@ -123,6 +156,28 @@ mod tests {
         assert!(power_softmax(Form::Mean, &ones, 4, -1.0, PREC).is_err());
         assert!(power_softmax(Form::Stable { delta: 0.0 }, &ones, 4, 1e-3, PREC).is_err());
         assert!(power_softmax::<Interval>(Form::Mean, &[], 4, 1e-3, PREC).is_err());
+        assert!(power_softmax(Form::Mean, &ones, 14, 1e-3, PREC).is_err());
+        assert!(power_softmax(Form::Sum, &ones, 4, 0.0, PREC).is_err());
+        assert!(masked_power_softmax(Form::Mean, &ones, &[true], 4, 1e-3, PREC).is_err());
+        assert!(masked_power_softmax(Form::Mean, &ones, &[false, false], 4, 1e-3, PREC).is_err());
+    }
+
+    /// Masked keys weigh nothing and do not count; every even power up to 12, also far outside binary64.
+    #[test]
+    fn masks_drop_keys() {
+        let scores = points(&[1e300, 3.0, -2e300, 1e-300]);
+        let mask = [true, false, true, false];
+        for p in [2, 4, 6, 8, 10, 12] {
+            for form in [Form::Ideal, Form::Sum, Form::Mean, Form::Stable { delta: 1e-6 }] {
+                let masked = masked_power_softmax(form, &scores, &mask, p, 1e-3, PREC).unwrap();
+                let live = power_softmax(form, &points(&[1e300, -2e300]), p, 1e-3, PREC).unwrap();
+                assert_eq!([&masked[0], &masked[2]], [&live[0], &live[1]]);
+                assert_eq!([&masked[1], &masked[3]], [&Interval::from_f64(0.0, PREC); 2]);
+                // 1 : 2^p, and eps does not matter at this size.
+                let expected = Interval::from_rational(&Rational::from((1, 1 + (1u64 << p))), PREC);
+                assert!((&live[0] - &expected).magnitude() < 1e-35, "p = {p}, {form:?}: {}", live[0]);
+            }
+        }
     }
 
     proptest! {
@@ -130,7 +185,7 @@ mod tests {
         /// sign of scores does not matter, order is carried along, larger magnitudes weigh no less; the stable form
         /// is the same function.
         #[test]
-        fn laws(scores in prop::collection::vec(-3.0..3.0f64, 1..12), p in prop::sample::select(vec![2u32, 4, 6, 8]), eps in 1e-4..0.5f64) {
+        fn laws(scores in prop::collection::vec(-3.0..3.0f64, 1..12), p in prop::sample::select(vec![2u32, 4, 6, 8, 10, 12]), eps in 1e-4..0.5f64) {
             let weights = power_softmax(Form::Mean, &points(&scores), p, eps, PREC).unwrap();
             prop_assert!(weights.iter().all(|w| *w.lo() >= 0 && *w.lo() <= 1));
             let powers: Vec<Interval> = points(&scores).iter().map(|x| x.powi(p)).collect();

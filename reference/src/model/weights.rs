@@ -1,6 +1,6 @@
 //! Weights of a GPT-NeoX model; values are binary64 copies of what the file holds, so they are exact.
 
-use super::scalar::Scalar;
+use super::scalar::Ring;
 use touchstone_spec::artifact::ModelConfig;
 
 /// A matrix of `rows x columns`, stored row by row as Hugging Face stores it: output by input.
@@ -34,8 +34,8 @@ pub struct Affine {
 impl Affine {
     /// `W x + b`; `x` has one entry per column of W.
     #[must_use]
-    pub fn apply<S: Scalar>(&self, x: &[S], precision: S::Precision) -> Vec<S> {
-        (0..self.weight.rows).map(|i| S::affine(self.bias[i], self.weight.row(i), x, precision)).collect()
+    pub fn apply<S: Ring>(&self, x: &[S], context: S::Context) -> Vec<S> {
+        (0..self.weight.rows).map(|i| S::affine(self.bias[i], self.weight.row(i), x, context)).collect()
     }
 }
 
@@ -51,9 +51,9 @@ pub struct Norm {
 impl Norm {
     /// `gamma x + beta` for a normalised `x`.
     #[must_use]
-    pub fn apply<S: Scalar>(&self, x: &[S], precision: S::Precision) -> Vec<S> {
+    pub fn apply<S: Ring>(&self, x: &[S], context: S::Context) -> Vec<S> {
         let rows = self.gamma.iter().zip(&self.beta).zip(x);
-        rows.map(|((gamma, beta), x)| S::affine(*beta, &[*gamma], std::slice::from_ref(x), precision)).collect()
+        rows.map(|((gamma, beta), x)| S::affine(*beta, &[*gamma], std::slice::from_ref(x), context)).collect()
     }
 }
 
