@@ -74,7 +74,10 @@ pub fn optimise(target: &Target, interval: [f64; 2], kind: ErrorKind, error: f64
     let shift = match *target {
         Target::Reciprocal { shift } | Target::InverseSqrt { shift } if interval[0] + shift > 0.0 => shift,
         _ => {
-            return Err(refusal("a reciprocal or an inverse square root of a positive argument", format!("{target:?}")));
+            return Err(refusal(
+                "a reciprocal or an inverse square root of a positive argument",
+                format!("{target:?}"),
+            ));
         }
     };
     if error <= 0.0 || !error.is_finite() {

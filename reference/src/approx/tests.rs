@@ -1,11 +1,14 @@
-//! Laws of the constructions, and certificates against dense grids and planted errors.
+//! Laws of the constructions against closed forms, and certificates against dense grids and planted errors.
 
 use super::*;
 use crate::interval::Interval;
-use crate::rungs::exact;
+use proptest::prelude::*;
 use rug::Float;
 use touchstone_spec::artifact::{ErrorKind, Function, Refinement};
 use touchstone_spec::hexfloat::HexFloat;
+
+mod composites;
+mod constructions;
 
 const PREC: u32 = 200;
 
@@ -17,46 +20,58 @@ fn reciprocal(shift: f64) -> Function {
     Function::Reciprocal { shift: HexFloat(shift) }
 }
 
-/// Lower bound of the error at one point, by the interval evaluation that the rungs use.
-fn error_at(function: &Function, series: &Chebyshev, newton: u32, x: f64) -> f64 {
-    let point = Interval::from_f64(x, PREC);
-    let constant = |value: f64| Interval::from_f64(value, PREC);
-    let mut y = series.enclosure(&point);
-    for _ in 0..newton {
-        y = match function {
-            Function::InverseSqrt { shift } => {
-                let product = &(&point + &constant(shift.0)) * &y.sqr();
-                &(&y * &(&constant(3.0) - &product)) * &constant(0.5)
-            }
-            Function::Reciprocal { shift } => {
-                let product = &(&point + &constant(shift.0)) * &y;
-                &y * &(&constant(2.0) - &product)
-            }
-            Function::Gelu => y,
-        };
-    }
-    let value = exact(function, &point, PREC);
-    let error = match error_kind(function) {
-        ErrorKind::Absolute => &y - &value,
-        ErrorKind::Relative => &(&y - &value) / &value,
-    };
-    error.mignitude().to_f64()
+fn newton(iterations: u32) -> Refinement {
+    if iterations == 0 { Refinement::None } else { Refinement::Newton { iterations } }
 }
 
-/// Largest error on a grid that is dense at both ends.
-fn grid_error(function: &Function, [a, b]: [f64; 2], coefficients: &[f64], newton: u32) -> f64 {
-    let series = Chebyshev::new([a, b], coefficients.to_vec()).unwrap();
-    let count = 40 * coefficients.len();
-    (0..=count).fold(0.0, |most: f64, i| {
-        let cosine = (std::f64::consts::PI * i as f64 / count as f64).cos();
-        let x = (f64::midpoint(a, b) + (b - a) / 2.0 * cosine).clamp(a, b);
-        most.max(error_at(function, &series, newton, x))
-    })
+fn form(coefficients: &[f64], steps: u32) -> Form {
+    Form::Refined { coefficients: coefficients.to_vec(), iteration: Iteration::Newton, steps }
 }
 
-/// The functions of the shipped model at its degrees, and smaller cases with refinement.
-fn cases() -> Vec<(Function, [f64; 2], usize, u32)> {
-    vec![
+/// Error at a point, in plain arithmetic at [`PREC`] bits: no code of the certificate is used.
+fn error_at(target: &Target, kind: ErrorKind, form: &Form, hull: [f64; 2], x: f64) -> f64 {
+    let x = Float::with_val(PREC, x);
+    let exact = target.value(&x);
+    let difference = form.value(target, hull, &x) - &exact;
+    let error = if kind == ErrorKind::Relative { difference / exact } else { difference };
+    error.to_f64().abs()
+}
+
+/// Largest error on a grid of every interval that is dense at its ends.
+fn grid_error(target: &Target, domain: &Domain, kind: ErrorKind, form: &Form, count: usize) -> f64 {
+    let points = domain.pieces().iter().flat_map(|&[a, b]| {
+        (0..=count).map(move |i| {
+            let cosine = (std::f64::consts::PI * i as f64 / count as f64).cos();
+            (f64::midpoint(a, b) + (b - a) / 2.0 * cosine).clamp(a, b)
+        })
+    });
+    points.fold(0.0, |most: f64, x| most.max(error_at(target, kind, form, domain.hull(), x)))
+}
+
+/// A minimax polynomial with its certificate.
+fn solve(target: Target, domain: &Domain, degree: usize, kind: ErrorKind) -> (Vec<f64>, Certificate) {
+    let request = Request { target, domain, degree, kind, method: Method::Minimax, parity: None };
+    let coefficients = approximate(&request).unwrap();
+    let certificate = certify_on(&target, domain, kind, &coefficients, Refinement::None).unwrap();
+    (coefficients, certificate)
+}
+
+/// A certificate is an upper bound of the error on a dense grid, and at most one percent above it.
+fn check(target: &Target, domain: &Domain, kind: ErrorKind, coefficients: &[f64], steps: u32) {
+    let certificate = certify_on(target, domain, kind, coefficients, newton(steps)).unwrap();
+    // Between two of these points a cosine of the composite's order falls by less than half a percent.
+    let count = 40 * coefficients.len() << steps.min(2);
+    let seen = grid_error(target, domain, kind, &form(coefficients, steps), count);
+    let case = format!("{target:?}, {} coefficients, {steps} steps", coefficients.len());
+    assert!(certificate.sup_error >= seen, "{case}: {certificate:?} below {seen:e}");
+    assert!(certificate.sup_error <= 1.01 * seen, "{case}: {certificate:?} above {seen:e}");
+    assert!(certificate.witness <= certificate.sup_error);
+}
+
+/// The functions of the shipped model at smaller degrees, and cases with refinement.
+#[test]
+fn certificates_bound_the_error_within_one_percent() {
+    let cases: [(Function, [f64; 2], usize, u32); 8] = [
         (inverse_sqrt(1e-5), [2.9e-4, 7.2e-3], 31, 0),
         (inverse_sqrt(0.0), [0.1, 4.5], 7, 0),
         (inverse_sqrt(0.0), [0.1, 4.5], 3, 2),
@@ -65,23 +80,41 @@ fn cases() -> Vec<(Function, [f64; 2], usize, u32)> {
         (Function::Gelu, [-5.4, 5.4], 15, 0),
         (Function::Gelu, [-5.4, 5.4], 31, 0),
         (Function::Gelu, [-1.0, 3.0], 9, 0),
-    ]
-}
-
-fn newton(iterations: u32) -> Refinement {
-    if iterations == 0 { Refinement::None } else { Refinement::Newton { iterations } }
-}
-
-/// A certificate is an upper bound of the error on a dense grid, and at most one percent above it.
-#[test]
-fn certificates_bound_the_error_within_one_percent() {
-    for (function, interval, degree, steps) in cases() {
+    ];
+    for (function, interval, degree, steps) in cases {
         let coefficients = fit(&function, interval, degree).unwrap();
-        let certificate = certify(&function, interval, &coefficients, newton(steps)).unwrap();
-        let seen = grid_error(&function, interval, &coefficients, steps);
-        assert!(certificate.sup_error >= seen, "{function:?}, degree {degree}: {certificate:?} below {seen:e}");
-        assert!(certificate.sup_error <= 1.01 * seen, "{function:?}, degree {degree}: {certificate:?} above {seen:e}");
-        assert!(certificate.witness <= certificate.sup_error);
+        let target = Target::from(&function);
+        check(&target, &Domain::interval(interval).unwrap(), error_kind(&function), &coefficients, steps);
+    }
+}
+
+/// Every function, both errors where it has no zero, symmetric and lopsided intervals, and unions.
+#[test]
+fn certificates_of_every_function_are_tight() {
+    use ErrorKind::{Absolute, Relative};
+    let one = |a, b| vec![[a, b]];
+    let cases = [
+        (Target::Silu, one(-8.0, 8.0), 14, Absolute),
+        (Target::Sigmoid, one(-6.0, 6.0), 11, Absolute),
+        (Target::Sigmoid, one(-3.0, 5.0), 8, Relative),
+        (Target::Tanh, one(-4.0, 4.0), 15, Absolute),
+        (Target::Tanh, one(0.5, 4.0), 9, Relative),
+        (Target::Erf, one(-3.0, 3.0), 13, Absolute),
+        (Target::Exp, one(-1.0, 2.0), 6, Absolute),
+        (Target::Exp, one(-4.0, 0.0), 7, Relative),
+        (Target::Reciprocal { shift: 0.0 }, one(0.1, 2.0), 12, Absolute),
+        (Target::Reciprocal { shift: 0.0 }, vec![[-2.0, -0.5], [0.5, 2.0]], 9, Relative),
+        (Target::InverseSqrt { shift: 0.1 }, one(0.0, 2.0), 10, Absolute),
+        (Target::Cosine { turns: 4.25 }, one(-1.0, 1.0), 56, Absolute),
+        (Target::Cosine { turns: 1.0 }, vec![[-1.0, -0.75], [-0.1, 0.1], [0.75, 1.0]], 10, Absolute),
+        (Target::Sine { turns: 1.0 }, vec![[-1.0, -0.9], [-0.1, 0.1], [0.9, 1.0]], 7, Absolute),
+        (Target::Gelu, vec![[-4.0, -1.0], [2.0, 5.0]], 8, Absolute),
+        (Target::Arcsine { factor: 128.0 }, one(-0.049, 0.049), 3, Absolute),
+    ];
+    for (target, pieces, degree, kind) in cases {
+        let domain = Domain::new(pieces).unwrap();
+        let (coefficients, _) = solve(target, &domain, degree, kind);
+        check(&target, &domain, kind, &coefficients, 0);
     }
 }
 
@@ -90,14 +123,25 @@ fn certificates_bound_the_error_within_one_percent() {
 fn certificates_notice_a_planted_error() {
     let interval = [-5.4, 5.4];
     let mut coefficients = fit(&Function::Gelu, interval, 31).unwrap();
+    let before = certify(&Function::Gelu, interval, &coefficients, Refinement::None).unwrap();
     coefficients[7] += 1e-3;
     let planted = certify(&Function::Gelu, interval, &coefficients, Refinement::None).unwrap();
-    // |T_7| reaches 1; the unchanged error is below 1e-6.
-    assert!(planted.sup_error > 0.999e-3 && planted.sup_error < 1.02e-3, "{planted:?}");
+    // |T_7| reaches 1, so the error is 1e-3 up to the error before.
+    assert!(planted.witness >= 1e-3 * 0.996 - before.sup_error, "{planted:?}");
+    assert!(planted.sup_error <= 1.004 * (1e-3 + before.sup_error), "{planted:?}");
+    // On a union too, where T_1 is 1 at the end.
+    let domain = Domain::new(vec![[-4.0, -1.0], [2.0, 5.0]]).unwrap();
+    let (mut coefficients, before) = solve(Target::Gelu, &domain, 8, ErrorKind::Absolute);
+    coefficients[1] -= 0.25;
+    let planted = certify_on(&Target::Gelu, &domain, ErrorKind::Absolute, &coefficients, Refinement::None).unwrap();
+    assert!(planted.sup_error >= 0.25 - before.sup_error, "{planted:?}");
 }
 
 #[test]
 fn certification_refuses_what_has_no_bound() {
+    let one = Domain::interval([0.0, 1.0]).unwrap();
+    let on =
+        |target: Target, kind, coefficients: &[f64]| certify_on(&target, &one, kind, coefficients, Refinement::None);
     let refused = [
         certify(&reciprocal(0.0), [0.0, 1.0], &[1.0], Refinement::None),
         certify(&inverse_sqrt(0.0), [-1.0, 1.0], &[1.0], Refinement::None),
@@ -105,54 +149,13 @@ fn certification_refuses_what_has_no_bound() {
         certify(&Function::Gelu, [0.0, 1.0], &[], Refinement::None),
         certify(&Function::Gelu, [0.0, 1.0], &[f64::NAN], Refinement::None),
         certify(&Function::Gelu, [0.0, 1.0], &[1.0], Refinement::Newton { iterations: 1 }),
+        on(Target::Tanh, ErrorKind::Relative, &[1.0]),
+        on(Target::Arcsine { factor: 1.0 }, ErrorKind::Absolute, &[1.0]),
+        on(Target::Cosine { turns: f64::INFINITY }, ErrorKind::Absolute, &[1.0]),
     ];
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
-    assert!(fit(&reciprocal(0.0), [0.0, 1.0], 3).is_err());
-    assert!(fit(&Function::Gelu, [1.0, 0.0], 3).is_err());
-}
-
-/// The closed form has the error that theory gives it, `1 / |T_(n+1)(u(-shift))|`, and the exchange finds the same
-/// polynomial.
-#[test]
-fn best_reciprocal_is_best() {
-    let (interval, shift, degree) = ([0.0, 2.0], 0.25, 11);
-    let pole: f64 = (2.0 * shift + interval[1]) / interval[1];
-    let theory = 1.0 / (12.0 * pole.acosh()).cosh();
-    let closed: Vec<f64> = best_reciprocal(interval, shift, degree).iter().map(Float::to_f64).collect();
-    let seen = grid_error(&reciprocal(shift), interval, &closed, 0);
-    // The grid has 40 points per coefficient: between them a cosine of order 12 falls by (pi / 80)^2 / 2 at most.
-    assert!((seen / theory - 1.0).abs() < 1e-3, "{seen:e} against {theory:e}");
-
-    let shifted = |x: &Float| Float::with_val(PREC, x) + shift;
-    let exchanged =
-        minimax(&|x| shifted(x).recip(), &shifted, &Domain::interval(interval).unwrap(), degree, PREC).unwrap();
-    assert!((exchanged.error / theory - 1.0).abs() < 1e-5, "{:e} against {theory:e}", exchanged.error);
-    // Strong unicity: a weighted error within `d` of the best means a distance of at most `(2n + 1) d` from the best
-    // polynomial in the weighted norm. The weight is at least `shift`, a Chebyshev coefficient at most twice the norm,
-    // and the exchange stops at d = 1e-6 of the error.
-    let limit = 2.0 / shift * f64::from(2 * degree as u32 + 1) * 1e-6 * theory;
-    for (a, b) in closed.iter().zip(&exchanged.coefficients) {
-        assert!((a - b.to_f64()).abs() < limit, "{a} and {b}: over {limit:e}");
-    }
-}
-
-/// The best linear approximation of x^2 on [-1, 1] is 1/2, with error 1/2.
-#[test]
-fn exchange_finds_a_known_best_approximation() {
-    let square = |x: &Float| Float::with_val(PREC, x.square_ref());
-    let line =
-        minimax(&square, &|_| Float::with_val(PREC, 1), &Domain::interval([-1.0, 1.0]).unwrap(), 1, PREC).unwrap();
-    assert!((line.error - 0.5).abs() < 1e-6, "{line:?}");
-    assert!((line.coefficients[0].to_f64() - 0.5).abs() < 1e-6 && line.coefficients[1].to_f64().abs() < 1e-6);
-}
-
-#[test]
-fn interpolation_reproduces_a_polynomial() {
-    // x^3 = (3 T_1 + T_3) / 4 on [-1, 1].
-    let cube = |x: &Float| Float::with_val(PREC, x.square_ref()) * x;
-    let coefficients = interpolate(&cube, [-1.0, 1.0], 5, PREC);
-    for (c, expected) in coefficients.iter().zip([0.0, 0.75, 0.0, 0.25, 0.0, 0.0]) {
-        assert!((c.to_f64() - expected).abs() < 1e-50, "{coefficients:?}");
+    for pieces in [vec![], vec![[0.0, 1.0], [1.0, 2.0]], vec![[0.0, f64::NAN]], vec![[0.0, 1e-15], [0.5, 1.0]]] {
+        assert!(Domain::new(pieces.clone()).is_err(), "{pieces:?}");
     }
 }
 
@@ -179,5 +182,61 @@ fn series_enclosures_contain_values_and_stay_narrow() {
         // Clenshaw in binary64: a rounding error of step k is multiplied by at most k + 1.
         let rounding = f64::EPSILON * 128.0 * 128.0 * magnitudes;
         assert!((series.value(x) - point.mid().to_f64()).abs() < rounding);
+    }
+}
+
+/// A function, chosen with an interval on which it is smooth.
+fn problem() -> impl Strategy<Value = (Target, [f64; 2])> {
+    let anywhere = prop_oneof![
+        Just(Target::Gelu),
+        Just(Target::Silu),
+        Just(Target::Sigmoid),
+        Just(Target::Tanh),
+        Just(Target::Erf),
+        Just(Target::Exp),
+        (0.1..2.0f64).prop_map(|turns| Target::Cosine { turns }),
+        (0.1..2.0f64).prop_map(|turns| Target::Sine { turns }),
+    ];
+    let ends = (-4.0..4.0f64, 0.5..5.0f64);
+    let positive = prop_oneof![
+        (0.0..0.1f64).prop_map(|shift| Target::Reciprocal { shift }),
+        (0.0..0.1f64).prop_map(|shift| Target::InverseSqrt { shift }),
+    ];
+    prop_oneof![
+        (anywhere, ends).prop_map(|(target, (a, width))| (target, [a, a + width])),
+        (positive, 0.05..1.0f64, 0.5..5.0f64).prop_map(|(target, a, width)| (target, [a, a + width])),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// On random intervals, unions of two parts of them included, a certificate bounds the error at random points, for
+    /// random coefficients as well as for good ones.
+    #[test]
+    fn certificates_bound_random_evaluations(
+        (target, [a, b]) in problem(),
+        gap in prop::option::of((0.1..0.4f64, 0.5..0.9f64)),
+        degree in 0usize..12,
+        noise in prop::option::of(-0.5..0.5f64),
+        parts in prop::collection::vec(0.0..=1.0f64, 24),
+    ) {
+        let at = |part: f64| (a + (b - a) * part).clamp(a, b);
+        let pieces = gap.map_or(vec![[a, b]], |(c, d)| vec![[a, at(c)], [at(d), b]]);
+        let domain = Domain::new(pieces).unwrap();
+        let kind = target.error_kind();
+        let method = if gap.is_none() { Method::Interpolation } else { Method::LeastSquares };
+        let request = Request { target, domain: &domain, degree, kind, method, parity: None };
+        let mut coefficients = approximate(&request).unwrap();
+        coefficients[degree / 2] += noise.unwrap_or(0.0);
+        let certificate = certify_on(&target, &domain, kind, &coefficients, Refinement::None).unwrap();
+        let form = form(&coefficients, 0);
+        for (i, part) in parts.iter().enumerate() {
+            let [c, d] = domain.pieces()[i % domain.pieces().len()];
+            let x = (c + (d - c) * part).clamp(c, d);
+            let error = error_at(&target, kind, &form, domain.hull(), x);
+            prop_assert!(error <= certificate.sup_error, "{:?} at {}: {} above {:?}", target, x, error, certificate);
+        }
+        prop_assert!(certificate.sup_error <= 1.01 * certificate.witness);
     }
 }
