@@ -4,6 +4,7 @@
 //! a rescale, where a product of canonical ciphertexts of level `l` has the label `fl(D_l D_l)`: a weight given towards
 //! that label costs no level, and the one rescale after it lands on the canonical scale of level `l - 1` exactly.
 
+pub mod bootstrap;
 pub mod inverse;
 pub mod linear;
 pub mod polynomial;

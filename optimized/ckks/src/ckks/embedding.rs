@@ -79,7 +79,7 @@ fn bit_reverse(values: &mut [Complex64]) {
 
 /// `exp(2 pi i k / turn)`, `turn` a power of two of at least 8, each part accurate to about half a unit in the last place:
 /// the angle is brought to the first octant in integers and its rounding error is corrected.
-fn root_of_unity(k: usize, turn: usize) -> Complex64 {
+pub(crate) fn root_of_unity(k: usize, turn: usize) -> Complex64 {
     /// `pi` minus its binary64 value.
     const PI_LOW: f64 = 1.224_646_799_147_353_2e-16;
     let (octant, rest) = (k % turn / (turn / 8), k % (turn / 8));

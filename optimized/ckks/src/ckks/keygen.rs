@@ -24,6 +24,14 @@ impl KeyGenerator {
         Self { context: context.clone(), seed }
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
     /// The secret key (`r[ckks.key.secret]`).
     #[must_use]
     pub fn secret_key(&self) -> SecretKey {
@@ -102,8 +110,8 @@ impl KeyGenerator {
         self.galois_key(secret, self.context.conjugation_element(), level)
     }
 
-    /// The key from `source` (over `R_{Q_level P}`, evaluation form) to the secret (`r[ckks.key.switch]`).
-    fn switch_key(
+    /// The key from `source` (over `R_{Q_level P}`, evaluation form; erased) to the secret (`r[ckks.key.switch]`).
+    pub(crate) fn switch_key(
         &self,
         secret: &SecretKey,
         mut source: Poly,

@@ -1,6 +1,7 @@
 //! Secret, public and evaluation keys.
 
 use super::context::Context;
+use super::ephemeral::EphemeralKeys;
 use super::sampler::{Stream, StreamKey, limb_id};
 use crate::CkksError;
 use crate::ring::{Form, Poly};
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use touchstone_spec::params::SecretDistribution;
-use touchstone_spec::sampling::RELINEARISATION_KEY_ID;
+use touchstone_spec::sampling::{FROM_EPHEMERAL_KEY_ID, RELINEARISATION_KEY_ID};
 use zeroize::Zeroize;
 
 /// The secret `s` (`r[ckks.key.secret]`). Erased when dropped.
@@ -152,11 +153,11 @@ impl SwitchKey {
     /// The key with the given first halves `b_i` (evaluation form, over `R_{Q_level P}`, as in the book) and the uniform
     /// halves drawn from `streams`: per digit one stream key per limb, in limb order.
     ///
-    /// `key_id` is 0 for relinearisation and `g` for the automorphism `X -> X^g`.
+    /// `key_id` is 0 for relinearisation, 2 for the key from the ephemeral secret and `g` for the automorphism `X -> X^g`.
     ///
     /// # Errors
     /// [`CkksError::Level`], [`CkksError::Slots`] or [`CkksError::Argument`] if a part has another shape, or the key id
-    /// is not 0 or an odd number below `2N`.
+    /// is not 0, 2 or an odd number below `2N`.
     pub fn from_parts(
         context: &Context,
         key_id: u32,
@@ -170,7 +171,7 @@ impl SwitchKey {
         if b.len() != digits || streams.len() != digits {
             return Err(CkksError::Slots { operation, expected: digits, got: b.len().min(streams.len()) });
         }
-        if key_id != RELINEARISATION_KEY_ID {
+        if key_id != RELINEARISATION_KEY_ID && key_id != FROM_EPHEMERAL_KEY_ID {
             check_galois(context, operation, u64::from(key_id))?;
         }
         b.iter().try_for_each(|half| check_half(context, operation, level, half))?;
@@ -187,7 +188,7 @@ impl SwitchKey {
         (mut b, mut a): (Vec<Poly>, Vec<Poly>),
         streams: Vec<Vec<StreamKey>>,
     ) -> Result<Self, CkksError> {
-        if key_id != RELINEARISATION_KEY_ID {
+        if is_galois(key_id) {
             let inverse = inverse_galois(context, u64::from(key_id));
             for half in b.iter_mut().chain(&mut a) {
                 permute_in_place(context, inverse, half)?;
@@ -197,7 +198,7 @@ impl SwitchKey {
         Ok(Self { key_id, level, b: b.into(), a: a.into(), streams: streams.into(), fingerprint })
     }
 
-    /// 0 for relinearisation, `g` for the automorphism `X -> X^g`.
+    /// 0 for relinearisation, 2 for the key from the ephemeral secret, `g` for the automorphism `X -> X^g`.
     #[must_use]
     pub fn key_id(&self) -> u32 {
         self.key_id
@@ -207,6 +208,13 @@ impl SwitchKey {
     #[must_use]
     pub fn level(&self) -> usize {
         self.level
+    }
+
+    /// Bytes that the key holds in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let limbs = self.b.iter().chain(&self.a[..]).flat_map(Poly::limbs);
+        size_of::<u64>() * limbs.map(|limb| limb.len()).sum::<usize>()
     }
 
     /// The number of digits.
@@ -226,7 +234,7 @@ impl SwitchKey {
             return Err(CkksError::Slots { operation, expected: self.b.len(), got: i });
         }
         let (mut b, mut a) = (self.b[i].clone(), self.a[i].clone());
-        if self.key_id != RELINEARISATION_KEY_ID {
+        if is_galois(self.key_id) {
             permute_in_place(context, u64::from(self.key_id), &mut b)?;
             permute_in_place(context, u64::from(self.key_id), &mut a)?;
         }
@@ -275,6 +283,7 @@ impl SwitchKey {
     fn purpose(&self) -> String {
         match self.key_id {
             RELINEARISATION_KEY_ID => "relinearisation".to_owned(),
+            FROM_EPHEMERAL_KEY_ID => EPHEMERAL.to_owned(),
             g => format!("automorphism X -> X^{g}"),
         }
     }
@@ -341,6 +350,11 @@ pub(crate) fn check_galois(context: &Context, operation: &'static str, g: u64) -
     Err(CkksError::Argument { operation, expected: "an odd Galois element below 2N", got: g.to_string() })
 }
 
+/// Whether a key id is that of an automorphism.
+fn is_galois(key_id: u32) -> bool {
+    key_id % 2 == 1
+}
+
 /// The inverse of the odd number `g` modulo `2N`.
 pub(crate) fn inverse_galois(context: &Context, g: u64) -> u64 {
     // Newton: an odd g is its own inverse modulo 8, and every step doubles the number of correct bits.
@@ -357,6 +371,9 @@ fn permute_in_place(context: &Context, g: u64, poly: &mut Poly) -> Result<(), Ck
     Ok(())
 }
 
+/// The purpose of ephemeral keys in errors.
+const EPHEMERAL: &str = "the ephemeral secret";
+
 /// The keys an evaluator may use.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EvaluationKeys {
@@ -364,6 +381,8 @@ pub struct EvaluationKeys {
     pub relin: Option<SwitchKey>,
     /// Keys of automorphisms `X -> X^g` by `g`.
     pub galois: BTreeMap<u64, SwitchKey>,
+    /// Keys to and from the ephemeral secret of bootstrapping.
+    pub ephemeral: Option<EphemeralKeys>,
 }
 
 impl EvaluationKeys {
@@ -373,7 +392,8 @@ impl EvaluationKeys {
         Self::default()
     }
 
-    /// Adds a key under its purpose, replacing one of the same purpose.
+    /// Adds a relinearisation key or one of an automorphism under its purpose, replacing one of the same purpose. Ephemeral
+    /// keys come in pairs, which have a field of their own.
     pub fn insert(&mut self, key: SwitchKey) {
         match key.key_id {
             RELINEARISATION_KEY_ID => self.relin = Some(key),
@@ -389,6 +409,26 @@ impl EvaluationKeys {
     /// [`CkksError::MissingKey`] or [`CkksError::KeyLevel`].
     pub fn relinearisation(&self, level: usize) -> Result<&SwitchKey, CkksError> {
         serves(self.relin.as_ref(), level, || "relinearisation".to_owned())
+    }
+
+    /// The keys to and from the ephemeral secret, if they serve `level`.
+    ///
+    /// # Errors
+    /// [`CkksError::MissingKey`] or [`CkksError::KeyLevel`].
+    pub fn ephemeral(&self, level: usize) -> Result<&EphemeralKeys, CkksError> {
+        let missing = || CkksError::MissingKey { what: EPHEMERAL.to_owned(), level };
+        let keys = self.ephemeral.as_ref().ok_or_else(missing)?;
+        serves(Some(&keys.from), level, || EPHEMERAL.to_owned())?;
+        Ok(keys)
+    }
+
+    /// Bytes that all keys hold in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let ephemeral = self.ephemeral.iter();
+        let small: usize = ephemeral.clone().flat_map(|keys| keys.to.b()).map(<[u64]>::len).sum();
+        let large = self.relin.iter().chain(self.galois.values()).chain(ephemeral.map(|keys| &keys.from));
+        2 * size_of::<u64>() * small + large.map(SwitchKey::bytes).sum::<usize>()
     }
 
     /// The key of the automorphism `X -> X^g`, if it serves `level`. `what` names the purpose in errors.

@@ -2,9 +2,10 @@
 
 mod ciphertext;
 mod context;
-mod embedding;
+pub(crate) mod embedding;
 mod encoder;
 mod encrypt;
+pub(crate) mod ephemeral;
 mod evaluator;
 mod galois;
 pub(crate) mod hoist;
@@ -24,6 +25,7 @@ pub use ciphertext::{Ciphertext, Plaintext};
 pub use context::Context;
 pub use encoder::Encoder;
 pub use encrypt::{decrypt, encrypt_public, encrypt_secret, encryption_stream_keys};
+pub use ephemeral::{EphemeralKeys, ToEphemeralKey};
 pub use evaluator::Evaluator;
 pub use hoist::Extended;
 pub use keygen::KeyGenerator;

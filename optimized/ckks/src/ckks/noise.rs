@@ -181,6 +181,13 @@ impl NoiseModel {
         self.sigma * self.sigma * self.n() / 12.0 * digits + self.rounding()
     }
 
+    /// Variance of a uniform polynomial times a key's error, divided by a special modulus: `sigma^2 (N/12) ratio^2`, `ratio`
+    /// the polynomial's modulus over the special one.
+    #[must_use]
+    pub fn key_product_variance(&self, ratio: f64) -> f64 {
+        self.sigma * self.sigma * self.n() / 12.0 * ratio * ratio
+    }
+
     /// Errors of the steps that start at `from` or below and end at `to` or above, each entering with `factor` standard
     /// deviations of the real and of the imaginary part ([`bound_factor`]).
     ///

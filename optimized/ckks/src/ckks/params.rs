@@ -101,6 +101,12 @@ impl Parameters {
         self.scales[level]
     }
 
+    /// The constants of bootstrapping, if the set has levels for it (`r[boot.params]`).
+    #[must_use]
+    pub fn bootstrap(&self) -> Option<&BootstrapLiteral> {
+        self.literal.bootstrap.as_ref()
+    }
+
     /// The chain primes `q_0..q_L`.
     #[must_use]
     pub fn chain(&self) -> &[u64] {

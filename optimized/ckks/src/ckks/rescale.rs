@@ -92,7 +92,8 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`CkksError::LevelExhausted`] unless `level` is below the ciphertext's; [`CkksError::Argument`] as
-    /// [`Evaluator::mul_const`]; [`CkksError::Fingerprint`].
+    /// [`Evaluator::mul_const`]; [`CkksError::Scale`] for the step to the output level of bootstrapping, where scales start anew
+    /// (`r[ckks.scale.canonical.sections]`); [`CkksError::Fingerprint`].
     pub fn mul_const_to_level(
         &self,
         a: &Ciphertext,
@@ -105,6 +106,11 @@ impl Evaluator {
         }
         let dropped = self.drop_level(a, level + 1)?;
         let canonical = self.context().parameters().canonical_scale(level + 1);
-        self.rescale(&self.mul_const(&dropped, constant, canonical * canonical)?)
+        let result = self.rescale(&self.mul_const(&dropped, constant, canonical * canonical)?)?;
+        let expected = self.context().parameters().canonical_scale(level);
+        if result.scale != expected {
+            return Err(CkksError::Scale { operation: "mul_const_to_level", expected, got: result.scale });
+        }
+        Ok(result)
     }
 }

@@ -1,0 +1,103 @@
+//! Predicted error of a bootstrap (`r[boot.noise]`, `r[boot.approximation]`).
+
+use super::Bootstrapper;
+use crate::ckks::noise::NoiseModel;
+use std::f64::consts::PI;
+use touchstone_spec::params::BootstrapLiteral;
+
+/// Intervals into which half the range of the sine is cut to find the largest error of the output polynomial.
+const ARCSINE_GRID: usize = 4096;
+
+/// What a bootstrap adds to the real or imaginary part of a slot, in units of the message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BootstrapError {
+    /// Standard deviation of the noise; as for every slot error, a Laplace law bounds its tail (`r[noise.bound.slot]`).
+    pub deviation: f64,
+    /// Bound on the errors of the approximations.
+    pub approximation: f64,
+}
+
+impl Bootstrapper {
+    /// The error that [`Bootstrapper::bootstrap`] adds to slots with parts in `[-1, 1]`.
+    #[must_use]
+    pub fn predicted_error(&self) -> BootstrapError {
+        let parameters = self.context.parameters();
+        // A bootstrapper exists only for sets with the section.
+        let none = BootstrapError { deviation: 0.0, approximation: 0.0 };
+        parameters.bootstrap().map_or(none, |boot| {
+            let model = NoiseModel::new(parameters);
+            let variance = [self.maps(boot, &model), self.switch(boot, &model), self.sine(boot, &model)];
+            let output = model.slot_std(model.rounding(), self.eval_mod.label);
+            BootstrapError {
+                deviation: (variance.iter().sum::<f64>() + output * output).sqrt(),
+                approximation: boot.cosine_error.0 * gain(boot.double_angles) * sine_unit(boot) + arcsine_error(boot),
+            }
+        })
+    }
+
+    /// Variance from the rescales of both maps.
+    fn maps(&self, boot: &BootstrapLiteral, model: &NoiseModel) -> f64 {
+        let rho = |label: f64| model.slot_std(model.rounding(), label);
+        let mut layers = 0;
+        let mut variance = 0.0;
+        for factor in &boot.slots_to_coeffs {
+            layers += factor.log_radix;
+            variance += rho(factor.label.0).powi(2) * 0.5f64.powi(layers as i32);
+        }
+        let unit = f64::from(boot.range) * message_unit(boot);
+        layers = 0;
+        for factor in boot.coeffs_to_slots.iter().rev() {
+            variance += (rho(factor.label.0) * unit).powi(2) * 0.5f64.powi(layers as i32);
+            layers += factor.log_radix;
+        }
+        variance
+    }
+
+    /// Variance from the switch to the ephemeral secret.
+    fn switch(&self, boot: &BootstrapLiteral, model: &NoiseModel) -> f64 {
+        let parameters = self.context.parameters();
+        let (q0, p0) = (parameters.chain()[0] as f64, parameters.special()[0] as f64);
+        let key = model.key_product_variance(q0 / p0);
+        let rounding = (boot.ephemeral_weight as f64 + 1.0) / 12.0;
+        (key + rounding) * (message_unit(boot) / q0).powi(2)
+    }
+
+    /// Variance from the cosine and the double-angle steps.
+    fn sine(&self, boot: &BootstrapLiteral, model: &NoiseModel) -> f64 {
+        let parameters = self.context.parameters();
+        let rho = |level: usize| model.slot_std(model.rounding(), parameters.canonical_scale(level));
+        let top = self.middle_level();
+        let bottom = top - self.eval_mod.cosine.depth();
+        let largest = (bottom..top).map(rho).fold(0.0, f64::max);
+        let cosine = self.eval_mod.cosine.deviation(largest) * gain(boot.double_angles);
+        let step = |done: u32| rho(bottom - done as usize) * gain(boot.double_angles - done);
+        let steps = (1..=boot.double_angles).map(|done| step(done).powi(2));
+        (steps.sum::<f64>() + cosine * cosine) * sine_unit(boot).powi(2)
+    }
+}
+
+/// `2^ratio`: what a unit of `t` is in the message.
+fn message_unit(boot: &BootstrapLiteral) -> f64 {
+    f64::from(boot.message_ratio).exp2()
+}
+
+/// `2^ratio / (2 pi)`: what a unit of the sine is in the message.
+fn sine_unit(boot: &BootstrapLiteral) -> f64 {
+    message_unit(boot) / (2.0 * PI)
+}
+
+/// The factor by which the last `steps` double-angle steps enlarge an error, at most.
+fn gain(steps: u32) -> f64 {
+    (1..=steps).map(|i| 4.0 * (PI / f64::from(i + 1).exp2()).cos()).product()
+}
+
+/// The largest difference between the output polynomial and the arcsine it stands for.
+fn arcsine_error(boot: &BootstrapLiteral) -> f64 {
+    let end = (2.0 * PI / message_unit(boot)).sin();
+    let error = |k: usize| {
+        let s = end * k as f64 / ARCSINE_GRID as f64;
+        let value = boot.output.iter().rev().fold(0.0, |value, c| value * s * s + c.0) * s;
+        (value - sine_unit(boot) * s.asin()).abs()
+    };
+    (0..=ARCSINE_GRID).map(error).fold(0.0, f64::max)
+}
