@@ -125,6 +125,7 @@ impl Twin {
             "log_n": parameters.log_n(),
             "levels": self.level,
             "primes": chain.len(),
+            "first_bits": chain[0],
             "log_q": log_q,
             "special_primes": special.len(),
             "log_qp": log_q + special.iter().sum::<f64>(),
