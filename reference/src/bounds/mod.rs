@@ -1,6 +1,10 @@
 //! Error bounds as formulas: one function per rule of `spec/book/noise.md`, with the contribution of each cause.
 
+pub mod components;
+pub mod layer;
+pub mod measure;
 pub mod noise;
+pub mod secret;
 
 /// A bound, or a predicted variance, with its break-down.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,21 +1,19 @@
-//! The noise rules of `spec/book/noise.md`.
+//! The noise rules of `spec/book/noise.md` for a secret of which the Hamming weight `h` is known, and rules on slots.
 //!
 //! Two kinds of quantity occur. A *variance* is that of one coefficient of the error polynomial before division by
-//! the scale; variances of independent causes add. A *slot error* is in the unit of the message;
-//! [`slot_bound`] turns the first into the second. The caller says which Hamming weight `h` applies:
-//! [`Parameters::secret_weight`] for a prediction before the key is drawn, the weight of the key itself afterwards.
+//! the scale; variances of independent causes add. [`super::components`] has the same rules by power of the secret, which
+//! products need. A *slot error* is in the unit of the message; [`slot_bound`] turns the first into the second. The caller
+//! says which `h` applies: [`Parameters::secret_weight`] for a prediction before the key is drawn, the weight of the key
+//! itself afterwards.
 
 use super::Bound;
+use super::components::{self, Noise};
+use super::secret::SecretNorms;
 use crate::ckks::Parameters;
 use crate::error::ReferenceError;
-use crate::ring::product;
-use rug::Float;
 
 /// Standard deviation of an error coefficient.
 pub const SIGMA: f64 = 3.2;
-
-/// Variance of a rounding that is uniform in one unit.
-const UNIT_ROUNDING: f64 = 1.0 / 12.0;
 
 /// `D = sqrt(2 ln(2 n / f))`: how many standard deviations bound `count` Gaussian numbers at failure probability
 /// `failure` (`r[noise.bound]`).
@@ -62,22 +60,19 @@ pub fn slot_bound(variance: &Bound, n: usize, scale: f64, d: f64) -> Bound {
 /// Variance of encoding: the rounding of each coefficient (`r[noise.encode]`).
 #[must_use]
 pub fn encode() -> Bound {
-    Bound::sum("noise.encode", &[("rounding", UNIT_ROUNDING)])
+    of_weight(&components::encode(), 0.0)
 }
 
 /// Variance of secret-key encryption, `sigma^2` (`r[noise.fresh.secret]`).
 #[must_use]
 pub fn fresh_secret() -> Bound {
-    Bound::sum("noise.fresh.secret", &[("fresh error", SIGMA * SIGMA)])
+    of_weight(&components::fresh_secret(), 0.0)
 }
 
 /// Variance of public-key encryption (`r[noise.fresh.public]`); the weight of `v` is its mean, `2N/3`.
 #[must_use]
 pub fn fresh_public(params: &Parameters, h: f64) -> Bound {
-    let p = params.special_modulus().to_f64();
-    let v_weight = 2.0 * params.n() as f64 / 3.0;
-    let key_product = SIGMA * SIGMA * (v_weight + h + 1.0) / p / p;
-    Bound::sum("noise.fresh.public", &[("key product", key_product), ("ModDown rounding", (h + 1.0) * UNIT_ROUNDING)])
+    of_weight(&components::fresh_public(params), h)
 }
 
 /// Variance of a sum or difference of independent errors (`r[noise.add]`).
@@ -89,8 +84,7 @@ pub fn add(first: f64, second: f64) -> Bound {
 /// Variance after rescaling an error of `variance` by `q` (`r[noise.rescale]`).
 #[must_use]
 pub fn rescale(variance: f64, q: u64, h: f64) -> Bound {
-    let q = q as f64;
-    Bound::sum("noise.rescale", &[("input", variance / (q * q)), ("rounding", (h + 1.0) * UNIT_ROUNDING)])
+    of_weight(&components::rescale(&Noise::new("noise.rescale", vec![("input", vec![variance])]), q, 2), h)
 }
 
 /// Variance that a key switch at `level` adds: relinearisation, rotation, conjugation (`r[noise.keyswitch]`).
@@ -98,14 +92,20 @@ pub fn rescale(variance: f64, q: u64, h: f64) -> Bound {
 /// # Errors
 /// Level errors of [`Parameters::chain`].
 pub fn keyswitch(params: &Parameters, level: usize, h: f64) -> Result<Bound, ReferenceError> {
-    let special = params.special_modulus();
-    let chain = params.chain(level)?;
-    let digit_terms = params.digits(level).into_iter().map(|digit| {
-        let ratio = (Float::with_val(64, product(&chain[digit.clone()])) / &special).to_f64();
-        digit.len() as f64 * ratio * ratio
-    });
-    let key = SIGMA * SIGMA * params.n() as f64 * UNIT_ROUNDING * digit_terms.sum::<f64>();
-    Ok(Bound::sum("noise.keyswitch", &[("key errors", key), ("ModDown rounding", (h + 1.0) * UNIT_ROUNDING)]))
+    Ok(of_weight(&components::keyswitch(params, level)?, h))
+}
+
+/// Variance of an error without powers of the secret above the first.
+fn of_weight(noise: &Noise, h: f64) -> Bound {
+    noise.variance(&SecretNorms::of_weight(h))
+}
+
+/// How much a bound of `d` standard deviations grows where the error is a product of two random polynomials
+/// (`r[noise.bound.product]`): `sqrt(1 + 2 sqrt(y / terms) + 2 y / terms)`, `y = d^2 / 2`.
+#[must_use]
+pub fn product_factor(d: f64, terms: f64) -> f64 {
+    let y = d * d / 2.0 / terms;
+    (1.0 + 2.0 * y.sqrt() + 2.0 * y).sqrt()
 }
 
 /// Slot error of a plaintext product: `e m + z r` (`r[noise.mul.plain]`).

@@ -4,6 +4,7 @@ mod approx;
 mod eval;
 mod export;
 mod model;
+mod noise;
 
 use clap::Subcommand;
 
@@ -18,6 +19,8 @@ pub enum Command {
     Eval(Box<eval::Eval>),
     /// Evaluate a model on a prompt in interval arithmetic.
     Model(model::Run),
+    /// Measure the noise of every primitive against its rule.
+    Noise(noise::Noise),
 }
 
 /// Runs one command; its result goes to standard output.
@@ -27,5 +30,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Approx(arguments) => approx::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        Command::Noise(arguments) => noise::run(&arguments),
     }
 }
