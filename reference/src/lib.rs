@@ -12,3 +12,4 @@ pub mod model;
 pub mod ring;
 pub mod rungs;
 pub mod sample;
+pub mod vectors;

@@ -5,6 +5,7 @@ mod eval;
 mod export;
 mod model;
 mod noise;
+mod vectors;
 
 use clap::Subcommand;
 
@@ -21,6 +22,8 @@ pub enum Command {
     Model(model::Run),
     /// Measure the noise of every primitive against its rule.
     Noise(noise::Noise),
+    /// Write the test vectors, or check those of the repository.
+    Vectors(vectors::Vectors),
 }
 
 /// Runs one command; its result goes to standard output.
@@ -31,5 +34,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Noise(arguments) => noise::run(&arguments),
+        Command::Vectors(arguments) => vectors::run(&arguments),
     }
 }
