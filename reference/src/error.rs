@@ -1,5 +1,6 @@
 //! The one error type of the reference.
 
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why the reference refuses to compute something.
@@ -108,6 +109,9 @@ pub enum ReferenceError {
     /// A document that the specification refuses (`r[artifact.config]`, `r[artifact.polynomials]`).
     #[error(transparent)]
     Spec(#[from] touchstone_spec::SpecError),
+    /// The first error met on the way to a number that was computed nonetheless.
+    #[error(transparent)]
+    Deferred(Arc<ReferenceError>),
     /// An input of a replaced function outside the interval on which the replacement is certified (`r[approx.certificate]`).
     #[error("{site}: expected an input within [{low}, {high}], got {got}")]
     Escape {
@@ -120,4 +124,15 @@ pub enum ReferenceError {
         /// The input.
         got: String,
     },
+}
+
+impl ReferenceError {
+    /// The error itself, also where it was deferred.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Deferred(first) => first.cause(),
+            other => other,
+        }
+    }
 }

@@ -113,7 +113,7 @@ pub fn interval(function: &Function, [low, high]: [f64; 2], margin: f64, ceiling
     match function {
         Function::InverseSqrt { .. } => [low / margin, high * margin],
         Function::Reciprocal { .. } => [0.0, ceiling.map_or(high * margin, |most| most * CEILING_MARGIN)],
-        Function::Gelu => {
+        Function::Gelu | Function::Tanh => {
             let largest = low.abs().max(high.abs()) * margin;
             [-largest, largest]
         }
@@ -203,7 +203,7 @@ fn choose(
     })?;
     let certified = interval(&function, observed, calibration.margin, calibration.ceilings.get(name).copied());
     match function {
-        Function::Gelu => replacement(name, function, observed, certified, gelu),
+        Function::Gelu | Function::Tanh => replacement(name, function, observed, certified, gelu),
         Function::Reciprocal { .. } => replacement(name, function, observed, certified, reciprocal),
         Function::InverseSqrt { .. } => {
             for (degree, target) in INVERSE_SQRT_CHOICES {

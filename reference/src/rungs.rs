@@ -1,4 +1,17 @@
-//! Rungs R0, R1 and widened R0: how the graph evaluates the functions that a model replaces.
+//! The rungs: how the graph evaluates the functions that a model replaces, and on which numbers.
+//!
+//! R0 and R1 are [`Exact`] and [`Replaced`] on intervals. R2, R3 and R3p are [`Replaced`] on [`Homomorphic`] numbers over
+//! [`Fixed`], [`Cipher`] and [`Predicted`].
+
+mod cipher;
+mod fixed;
+mod homomorphic;
+mod predicted;
+
+pub use cipher::{Cipher, Session};
+pub use fixed::Fixed;
+pub use homomorphic::{Homomorphic, Scheme};
+pub use predicted::{Predicted, Prediction};
 
 use crate::approx::Chebyshev;
 use crate::error::ReferenceError;
@@ -7,7 +20,9 @@ use crate::model::{Real, Ring};
 use rug::Float;
 use rug::float::Round;
 use std::collections::BTreeMap;
-use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, Refinement, Site, site_names};
+use touchstone_spec::artifact::{
+    EncoderConfig, ErrorKind, Function, ModelConfig, Polynomials, Refinement, Site, site_names,
+};
 use touchstone_spec::hexfloat::HexFloat;
 
 /// Evaluates the replaced functions of a model.
@@ -37,6 +52,7 @@ pub fn exact<S: Real>(function: &Function, x: &S, context: S::Context) -> S {
         Function::InverseSqrt { shift } => one.div(&shifted(shift).sqrt()),
         Function::Reciprocal { shift } => one.div(&shifted(shift)),
         Function::Gelu => x.gelu(),
+        Function::Tanh => x.tanh(),
     }
 }
 
@@ -47,6 +63,20 @@ pub fn site_function(config: &ModelConfig, site: &str) -> Function {
         Function::InverseSqrt { shift: HexFloat(config.layer_norm_eps) }
     } else if site.ends_with("reciprocal") {
         Function::Reciprocal { shift: HexFloat(config.power_softmax.eps) }
+    } else {
+        Function::Gelu
+    }
+}
+
+/// The function that an encoder evaluates at a site, from the constants of the configuration.
+#[must_use]
+pub fn encoder_site_function(config: &EncoderConfig, site: &str) -> Function {
+    if site.ends_with("inverse-sqrt") {
+        Function::InverseSqrt { shift: HexFloat(config.layer_norm_eps) }
+    } else if site.ends_with("reciprocal") {
+        Function::Reciprocal { shift: HexFloat(config.power_softmax.eps) }
+    } else if site.ends_with("tanh") {
+        Function::Tanh
     } else {
         Function::Gelu
     }
@@ -73,11 +103,11 @@ impl Replacement {
     /// Checks an artifact's entry and prepares its evaluation.
     ///
     /// # Errors
-    /// [`ReferenceError::BadOperand`] for an entry that defines no replacement: Newton steps for GELU, or a negative
+    /// [`ReferenceError::BadOperand`] for an entry that defines no replacement: Newton steps for GELU or tanh, or a negative
     /// error.
     pub fn new(site: &Site) -> Result<Self, ReferenceError> {
-        let newton_gelu = site.function == Function::Gelu && site.refinement != Refinement::None;
-        if newton_gelu || site.sup_error.0 < 0.0 {
+        let iterative = matches!(site.function, Function::InverseSqrt { .. } | Function::Reciprocal { .. });
+        if (!iterative && site.refinement != Refinement::None) || site.sup_error.0 < 0.0 {
             return Err(ReferenceError::BadOperand {
                 operation: "replacement",
                 expected: "a refinement that the function has and an error >= 0".to_owned(),
@@ -121,7 +151,7 @@ impl Replacement {
                     let product = x.plus(&constant(shift.0)).mul(&y);
                     y.mul(&product.neg().plus(&constant(2.0)))
                 }
-                Function::Gelu => y,
+                Function::Gelu | Function::Tanh => y,
             };
         }
         Ok(y)
@@ -161,9 +191,25 @@ impl Replaced {
     /// [`ReferenceError::BadOperand`] when a site is missing or replaces another function than the graph evaluates
     /// there, or as [`Replacement::new`].
     pub fn new(config: &ModelConfig, polynomials: &Polynomials) -> Result<Self, ReferenceError> {
+        Self::for_sites(site_names(config), |site| site_function(config, site), polynomials)
+    }
+
+    /// The replacements of an encoder.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_encoder(config: &EncoderConfig, polynomials: &Polynomials) -> Result<Self, ReferenceError> {
+        Self::for_sites(config.site_names(), |site| encoder_site_function(config, site), polynomials)
+    }
+
+    fn for_sites(
+        names: Vec<String>,
+        function: impl Fn(&str) -> Function,
+        polynomials: &Polynomials,
+    ) -> Result<Self, ReferenceError> {
         let mut sites = BTreeMap::new();
-        for name in site_names(config) {
-            let expected = site_function(config, &name);
+        for name in names {
+            let expected = function(&name);
             match polynomials.site(&name) {
                 Some(site) if site.function == expected => sites.insert(name, Replacement::new(site)?),
                 other => {

@@ -1,7 +1,7 @@
 //! Ids of the rules that tests, bounds and failure messages cite; the text of each stands in `spec/book`.
 
 /// The chapters of the book, embedded so that a rule's text can be printed and its existence checked.
-pub const CHAPTERS: [(&str, &str); 12] = [
+pub const CHAPTERS: [(&str, &str); 16] = [
     ("notation.md", include_str!("../book/notation.md")),
     ("conformance.md", include_str!("../book/conformance.md")),
     ("ckks.md", include_str!("../book/ckks.md")),
@@ -9,7 +9,11 @@ pub const CHAPTERS: [(&str, &str); 12] = [
     ("bootstrapping.md", include_str!("../book/bootstrapping.md")),
     ("format.md", include_str!("../book/format.md")),
     ("security.md", include_str!("../book/security.md")),
-    ("model.md", include_str!("../book/model.md")),
+    ("power-softmax.md", include_str!("../book/power-softmax.md")),
+    ("polynomial-functions.md", include_str!("../book/polynomial-functions.md")),
+    ("graphs.md", include_str!("../book/graphs.md")),
+    ("training.md", include_str!("../book/training.md")),
+    ("rungs.md", include_str!("../book/rungs.md")),
     ("approximation.md", include_str!("../book/approximation.md")),
     ("noise.md", include_str!("../book/noise.md")),
     ("vectors.md", include_str!("../book/vectors.md")),

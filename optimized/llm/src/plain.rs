@@ -267,6 +267,7 @@ pub fn exact(function: &Function, x: f64) -> f64 {
         Function::InverseSqrt { shift } => 1.0 / (x + shift.0).sqrt(),
         Function::Reciprocal { shift } => 1.0 / (x + shift.0),
         Function::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+        Function::Tanh => libm::tanh(x),
     }
 }
 
@@ -281,7 +282,7 @@ pub fn replacement(site: &Site, x: f64) -> f64 {
             y = match &site.function {
                 Function::InverseSqrt { shift } => y * (3.0 - (x + shift.0) * y * y) / 2.0,
                 Function::Reciprocal { shift } => y * (2.0 - (x + shift.0) * y),
-                Function::Gelu => y,
+                Function::Gelu | Function::Tanh => y,
             };
         }
     }

@@ -71,6 +71,7 @@ impl From<&Function> for Target {
     fn from(function: &Function) -> Self {
         match *function {
             Function::Gelu => Self::Gelu,
+            Function::Tanh => Self::Tanh,
             Function::Reciprocal { shift } => Self::Reciprocal { shift: shift.0 },
             Function::InverseSqrt { shift } => Self::InverseSqrt { shift: shift.0 },
         }
@@ -79,7 +80,7 @@ impl From<&Function> for Target {
 
 impl Target {
     /// The error by which the function is approximated unless told otherwise: relative for reciprocals and inverse square
-    /// roots, absolute for functions with a zero or of bounded size.
+    /// roots, absolute for functions with a zero or of bounded size (`r[approx.error]`).
     #[must_use]
     pub fn error_kind(&self) -> ErrorKind {
         match self {

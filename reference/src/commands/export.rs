@@ -191,5 +191,6 @@ fn formula(site: &Site) -> String {
         Function::InverseSqrt { shift } => format!("1 / sqrt(x + {:e})", shift.0),
         Function::Reciprocal { shift } => format!("1 / (x + {:e})", shift.0),
         Function::Gelu => "GELU".to_owned(),
+        Function::Tanh => "tanh".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 //! Sizes are checked before anything is allocated for them, shapes against the configuration, values for NaN and
 //! infinity; every refusal names file, tensor, what was expected and what was found.
 
+use super::encoder::{Encoder, EncoderLayer};
 use super::weights::{Affine, Layer, Matrix, Model, Norm};
 use crate::error::ReferenceError;
 use safetensors::{Dtype, SafeTensors};
@@ -10,7 +11,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use tokenizers::Tokenizer;
-use touchstone_spec::artifact::{MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS_BYTES, ModelConfig, Polynomials};
+use touchstone_spec::artifact::{
+    EncoderConfig, EncoderKind, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS_BYTES, ModelConfig, Polynomials,
+    Pooling,
+};
 
 /// Reads `config.json` and `model.safetensors` of a model directory.
 ///
@@ -20,9 +24,31 @@ use touchstone_spec::artifact::{MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS
 pub fn load(directory: &Path) -> Result<Model, ReferenceError> {
     let config = ModelConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?;
     let bytes = read_limited(&directory.join("model.safetensors"), MAX_WEIGHTS_BYTES)?;
-    let tensors =
-        SafeTensors::deserialize(&bytes).map_err(|e| refuse("header", "a safetensors file", e.to_string()))?;
-    Reader { tensors, config: &config }.model()
+    reader(&bytes)?.model(&config)
+}
+
+/// Reads `config.json` and `model.safetensors` of an encoder's directory (`r[encoder.shapes]`).
+///
+/// # Errors
+/// As [`load`].
+pub fn load_encoder(directory: &Path) -> Result<Encoder, ReferenceError> {
+    let config = EncoderConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?;
+    let bytes = read_limited(&directory.join("model.safetensors"), MAX_WEIGHTS_BYTES)?;
+    reader(&bytes)?.encoder(&config)
+}
+
+/// Reads `polynomials.json` of an encoder's directory.
+///
+/// # Errors
+/// As [`load_polynomials`].
+pub fn load_encoder_polynomials(directory: &Path, config: &EncoderConfig) -> Result<Polynomials, ReferenceError> {
+    let text = read_text(&directory.join("polynomials.json"), MAX_JSON_BYTES)?;
+    Ok(Polynomials::from_json_for(&text, &config.site_names())?)
+}
+
+fn reader(bytes: &[u8]) -> Result<Reader<'_>, ReferenceError> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| refuse("header", "a safetensors file", e.to_string()))?;
+    Ok(Reader { tensors })
 }
 
 /// Reads `polynomials.json` of a model directory.
@@ -95,23 +121,21 @@ fn refuse(what: &str, expected: impl Into<String>, got: impl Into<String>) -> Re
 
 struct Reader<'a> {
     tensors: SafeTensors<'a>,
-    config: &'a ModelConfig,
 }
 
 impl Reader<'_> {
-    fn model(&self) -> Result<Model, ReferenceError> {
-        let config = self.config;
+    fn model(&self, config: &ModelConfig) -> Result<Model, ReferenceError> {
         let [d, vocabulary] = [config.hidden_size, config.vocab_size];
         let embedding = self.matrix("gpt_neox.embed_in", vocabulary, d)?;
-        let layers = (0..config.num_hidden_layers).map(|i| self.layer(i)).collect::<Result<_, _>>()?;
+        let layers = (0..config.num_hidden_layers).map(|i| self.layer(config, i)).collect::<Result<_, _>>()?;
         let final_norm = self.norm("gpt_neox.final_layer_norm", d)?;
         let head =
             if config.tie_word_embeddings { embedding.clone() } else { self.matrix("embed_out", vocabulary, d)? };
         Ok(Model { config: config.clone(), embedding, layers, final_norm, head })
     }
 
-    fn layer(&self, index: usize) -> Result<Layer, ReferenceError> {
-        let [d, f] = [self.config.hidden_size, self.config.intermediate_size];
+    fn layer(&self, config: &ModelConfig, index: usize) -> Result<Layer, ReferenceError> {
+        let [d, f] = [config.hidden_size, config.intermediate_size];
         let name = |part: &str| format!("gpt_neox.layers.{index}.{part}");
         Ok(Layer {
             attention_norm: self.norm(&name("input_layernorm"), d)?,
@@ -120,6 +144,46 @@ impl Reader<'_> {
             output: self.affine(&name("attention.dense"), d, d)?,
             up: self.affine(&name("mlp.dense_h_to_4h"), f, d)?,
             down: self.affine(&name("mlp.dense_4h_to_h"), d, f)?,
+        })
+    }
+
+    fn encoder(&self, config: &EncoderConfig) -> Result<Encoder, ReferenceError> {
+        let [d, classes] = [config.hidden_size, config.num_labels];
+        let prefix = match config.model_type {
+            EncoderKind::Bert => "bert",
+            EncoderKind::Roberta => "roberta",
+        };
+        let table = |name: &str, rows: usize| self.matrix(&format!("{prefix}.embeddings.{name}"), rows, d);
+        let layer = |index: usize| self.encoder_layer(config, &format!("{prefix}.encoder.layer.{index}"));
+        let (pooler, classifier) = match (config.pooling, config.model_type) {
+            (Pooling::Mean, _) => (None, "classifier"),
+            (Pooling::First, EncoderKind::Bert) => (Some("bert.pooler.dense"), "classifier"),
+            (Pooling::First, EncoderKind::Roberta) => (Some("classifier.dense"), "classifier.out_proj"),
+        };
+        Ok(Encoder {
+            config: config.clone(),
+            words: table("word_embeddings", config.vocab_size)?,
+            positions: table("position_embeddings", config.max_position_embeddings)?,
+            types: table("token_type_embeddings", config.type_vocab_size)?,
+            embedding_norm: self.norm(&format!("{prefix}.embeddings.LayerNorm"), d)?,
+            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_, _>>()?,
+            pooler: pooler.map(|name| self.affine(name, d, d)).transpose()?,
+            classifier: self.affine(classifier, classes, d)?,
+        })
+    }
+
+    fn encoder_layer(&self, config: &EncoderConfig, layer: &str) -> Result<EncoderLayer, ReferenceError> {
+        let [d, f] = [config.hidden_size, config.intermediate_size];
+        let affine = |part: &str, rows, columns| self.affine(&format!("{layer}.{part}"), rows, columns);
+        Ok(EncoderLayer {
+            query: affine("attention.self.query", d, d)?,
+            key: affine("attention.self.key", d, d)?,
+            value: affine("attention.self.value", d, d)?,
+            output: affine("attention.output.dense", d, d)?,
+            attention_norm: self.norm(&format!("{layer}.attention.output.LayerNorm"), d)?,
+            up: affine("intermediate.dense", f, d)?,
+            down: affine("output.dense", d, f)?,
+            mlp_norm: self.norm(&format!("{layer}.output.LayerNorm"), d)?,
         })
     }
 

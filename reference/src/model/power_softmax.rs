@@ -1,7 +1,9 @@
 //! The forms of Power-Softmax on one row of scores.
 
-use super::scalar::Real;
+use super::scalar::{Real, Ring};
 use crate::error::ReferenceError;
+use crate::rungs::Replacement;
+use touchstone_spec::artifact::Function;
 
 /// Which form of Power-Softmax is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,6 +81,28 @@ pub fn masked_power_softmax<S: Real>(
     let zero = S::point(0.0, context);
     let weight = |&live: &bool| if live { weights.next() } else { None }.unwrap_or_else(|| zero.clone());
     Ok(mask.iter().map(weight).collect())
+}
+
+/// Attention weights of one row of live scores with a replaced reciprocal: `(x_j^p / n) rho((1/n) sum_i x_i^p)`
+/// (`r[psm.polynomial]`).
+///
+/// # Errors
+/// [`ReferenceError::BadOperand`] for an empty row, a power that is not admitted, or a replacement of another function;
+/// what the replacement refuses.
+pub fn polynomial_power_softmax<S: Ring>(
+    scores: &[S],
+    power: u32,
+    reciprocal: &Replacement,
+    context: S::Context,
+) -> Result<Vec<S>, ReferenceError> {
+    let Function::Reciprocal { shift } = reciprocal.function() else {
+        return Err(refuse("a replacement of 1 / (x + eps)", format!("{:?}", reciprocal.function())));
+    };
+    check(Form::Mean, scores.len(), power, shift.0)?;
+    let count = S::constant(scores.len() as f64, context);
+    let powers: Vec<S> = scores.iter().map(|x| x.powi(power).over(&count)).collect();
+    let factor = reciprocal.value(&S::sum(&powers, context), context)?;
+    Ok(powers.iter().map(|y| y.mul(&factor)).collect())
 }
 
 fn check(form: Form, count: usize, power: u32, eps: f64) -> Result<(), ReferenceError> {

@@ -1,4 +1,4 @@
-//! The encrypted GPT-NeoX circuit, written once over [`Backend`] (`spec/book/model.md`).
+//! The encrypted GPT-NeoX circuit, written once over [`Backend`] (`spec/book/graphs.md`).
 //!
 //! Three choices shape it:
 //!
