@@ -109,7 +109,7 @@ fn every_shipped_polynomial_of_a_model_is_within_its_certificate() {
     assert!(sites >= 4, "only {sites} sites");
 }
 
-/// The cosine and the output polynomial of every preset that has a section for bootstrapping.
+/// The cosine (`r[approx.cosine]`) and the output polynomial of every preset that has a section for bootstrapping.
 #[test]
 fn every_shipped_polynomial_of_a_preset_is_within_its_certificate() {
     let mut sections = 0;
@@ -145,7 +145,7 @@ fn every_shipped_polynomial_of_a_preset_is_within_its_certificate() {
     assert!(sections >= 6, "only {sections} presets with bootstrapping");
 }
 
-/// The odd polynomial after the sine: certified as it is, and with two or more terms close to the best of its degree.
+/// The odd polynomial after the sine (`r[approx.arcsine]`): certified as it is, and with two or more terms close to the best of its degree.
 fn check_output(name: &str, message_ratio: u32, output: &[f64]) {
     let factor = 2f64.powi(message_ratio as i32);
     let end = (std::f64::consts::TAU / factor).sin();

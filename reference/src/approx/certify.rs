@@ -1,4 +1,5 @@
-//! Proof of an approximation's error by interval subdivision (`r[approx.certificate]`).
+//! Proof of an approximation's error by interval subdivision (`r[approx.certificate]`,
+//! `r[approx.certificate.enclosure]`).
 //!
 //! The interval `[a, b]` is the image of `[0, pi]` under `x = (a + b)/2 + (b - a)/2 cos t`, in which a Chebyshev series
 //! is a sum of cosines and its error oscillates evenly. On each cell of a subdivision of `[0, pi]` the error function
@@ -17,12 +18,12 @@ use touchstone_spec::artifact::{ErrorKind, Function, Refinement};
 const PREC: u32 = 160;
 /// Cells per oscillation of the error at the start.
 const CELLS_PER_DEGREE: usize = 8;
-/// A cell is bisected while its bound exceeds the largest error seen by this factor.
+/// A cell is bisected while its bound exceeds the largest error seen by this factor (`r[approx.certificate.tight]`).
 const SLACK: f64 = 1.004;
 /// Bisections of one cell after which its bound is accepted as it is.
 const MAX_DEPTH: u32 = 12;
 
-/// What has been proved of an approximation.
+/// What has been proved of an approximation, in exact arithmetic (`r[approx.certificate.scope]`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Certificate {
     /// Upper bound of the error over the whole domain, rounded up.
@@ -66,7 +67,7 @@ pub fn certify_on(
     let refusal = |expected: &str| ReferenceError::BadOperand {
         operation: "certification",
         expected: expected.to_owned(),
-        got: format!("{target:?}, {refinement:?} and {} coefficients on {domain}", coefficients.len()),
+        got: format!("{target:?} on {domain}, {} coefficients, refinement {refinement:?}", coefficients.len()),
     };
     if coefficients.is_empty() || !coefficients.iter().all(|c| c.is_finite()) {
         return Err(refusal("finite coefficients"));

@@ -26,7 +26,8 @@ const SPARE_DEGREES: usize = 2;
 pub enum Iteration {
     /// Newton steps (`r[approx.refinement]`): two levels each, one for the first from a constant.
     Newton,
-    /// Goldschmidt steps `y <- y (1 + e)`, `e <- e^2` from `e = 1 - (x + shift) y`: one level each and one. Only reciprocals.
+    /// Goldschmidt steps `y <- y (1 + e)`, `e <- e^2` from `e = 1 - (x + shift) y`
+    /// (`r[approx.goldschmidt.refine]`): one level each and one. Only reciprocals.
     Goldschmidt,
 }
 

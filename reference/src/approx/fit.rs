@@ -126,7 +126,7 @@ fn refusal(expected: String, got: String) -> ReferenceError {
 }
 
 impl Request<'_> {
-    /// The symmetry that the construction uses.
+    /// The symmetry that the construction uses (`r[approx.symmetry]`).
     fn symmetry(&self) -> Result<Option<Symmetry>, ReferenceError> {
         let own = self.target.symmetry().filter(|_| self.domain.is_symmetric());
         if self.parity.is_some() && (own.is_none() || self.target.parity() != self.parity) {

@@ -60,7 +60,7 @@ fn solve(target: Target, domain: &Domain, degree: usize, kind: ErrorKind) -> (Ve
 fn check(target: &Target, domain: &Domain, kind: ErrorKind, coefficients: &[f64], steps: u32) {
     let certificate = certify_on(target, domain, kind, coefficients, newton(steps)).unwrap();
     // Between two of these points a cosine of the composite's order falls by less than half a percent.
-    let count = 40 * coefficients.len() << steps.min(2);
+    let count = (40 * coefficients.len()) << steps.min(2);
     let seen = grid_error(target, domain, kind, &form(coefficients, steps), count);
     let case = format!("{target:?}, {} coefficients, {steps} steps", coefficients.len());
     assert!(certificate.sup_error >= seen, "{case}: {certificate:?} below {seen:e}");

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use std::io::{Write, stdout};
 use touchstone_reference::approx::{
     Certificate, Composite, Domain, Form, Iteration, Method, Parity, Request, Target, approximate, certify_on,
     optimise, polynomial_depth,
@@ -131,12 +132,8 @@ pub fn run(arguments: &Approx) -> anyhow::Result<()> {
         let certificate = certify_on(&target, &domain, kind, &coefficients, Refinement::None)?;
         Report { target, domain, kind, composite: None, polynomial: Some((coefficients, certificate)) }
     };
-    if arguments.json {
-        println!("{:#}", report.json());
-    } else {
-        report.print();
-    }
-    Ok(())
+    let text = if arguments.json { format!("{:#}", report.json()) } else { report.lines().join("\n") };
+    writeln!(stdout(), "{text}").context("standard output")
 }
 
 impl Approx {
@@ -216,33 +213,41 @@ impl Report {
         }
     }
 
-    fn print(&self) {
+    fn lines(&self) -> Vec<String> {
         let [a, b] = self.domain.hull();
+        let series =
+            |coefficients: &[f64]| format!("Chebyshev coefficients on [{a}, {b}], {} levels:", levels(coefficients));
+        let mut lines = Vec::new();
         if let Some((coefficients, certificate)) = &self.polynomial {
-            println!("{:?}: Chebyshev coefficients on [{a}, {b}], {} levels:", self.target, levels(coefficients));
-            print_reals(coefficients);
-            self.print_certificate(certificate);
+            lines.push(format!("{:?}: {}", self.target, series(coefficients)));
+            lines.extend(reals(coefficients));
+            lines.push(self.proved(certificate));
         }
-        let Some(composite) = &self.composite else { return };
-        println!("{:?} on [{a}, {b}]: {} levels, {} products", self.target, composite.depth, composite.products);
+        let Some(composite) = &self.composite else { return lines };
+        lines.push(format!(
+            "{:?} on [{a}, {b}]: {} levels, {} products",
+            self.target, composite.depth, composite.products
+        ));
         match &composite.form {
             Form::Refined { coefficients, iteration, steps } => {
                 if *steps > 0 {
-                    println!("{steps} {iteration:?} steps from");
+                    lines.push(format!("{iteration:?} iteration, number of steps {steps}, from the start"));
                 }
-                println!("Chebyshev coefficients on [{a}, {b}], {} levels:", levels(coefficients));
-                print_reals(coefficients);
+                lines.push(series(coefficients));
+                lines.extend(reals(coefficients));
             }
             Form::Goldschmidt(schedule) => {
-                println!("Goldschmidt from y = {}, times {} at the end; factors:", schedule.start, schedule.scale);
-                print_reals(&schedule.factors);
+                let (start, scale) = (schedule.start, schedule.scale);
+                lines.push(format!("Goldschmidt from y = {start}, times {scale} at the end; factors:"));
+                lines.extend(reals(&schedule.factors));
             }
         }
-        self.print_certificate(&composite.certificate);
+        lines.push(self.proved(&composite.certificate));
+        lines
     }
 
-    fn print_certificate(&self, certificate: &Certificate) {
-        println!(
+    fn proved(&self, certificate: &Certificate) -> String {
+        format!(
             "certified {} error {:.6e} = 2^{:.2} on {}: {} cells; largest error seen {:.6e}",
             self.kind(),
             certificate.sup_error,
@@ -250,7 +255,7 @@ impl Report {
             self.domain,
             certificate.cells,
             certificate.witness
-        );
+        )
     }
 
     fn json(&self) -> Value {
@@ -304,8 +309,7 @@ fn hex(values: &[f64]) -> Value {
     json!(values.iter().map(|x| HexFloat(*x)).collect::<Vec<_>>())
 }
 
-fn print_reals(values: &[f64]) {
-    for (k, &value) in values.iter().enumerate() {
-        println!("{k:4}  {:<24} {value:e}", HexFloat(value).to_string());
-    }
+/// One line per number: index, hexadecimal, decimal.
+fn reals(values: &[f64]) -> impl Iterator<Item = String> {
+    values.iter().enumerate().map(|(k, &value)| format!("{k:4}  {:<24} {value:e}", HexFloat(value).to_string()))
 }

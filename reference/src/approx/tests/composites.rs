@@ -31,6 +31,7 @@ fn cost(target: &Target, [a, b]: [f64; 2], form: &Form) -> (usize, usize) {
     }
 }
 
+/// (`r[approx.composite]`)
 #[test]
 fn compositions_meet_their_target_with_tight_certificates() {
     for (target, interval, kind, error) in CASES {
@@ -60,7 +61,7 @@ fn no_shallower_composition_exists() {
     }
 }
 
-/// A schedule's certificate, from the range of a scalar, against the Taylor-model certificate of the same values: plain
+/// (`r[approx.goldschmidt]`) A schedule's certificate, from the range of a scalar, against the Taylor-model certificate of the same values: plain
 /// Goldschmidt from `2 / (lo + hi)` is Newton's iteration up to the last centring.
 #[test]
 fn schedules_have_the_error_of_theory() {

@@ -120,7 +120,7 @@ fn series_of_a_reciprocal_is_geometric() {
     }
 }
 
-/// `e^x = I_0(1) + 2 sum_k I_k(1) T_k`, and `cos(w u) = J_0(w) + 2 sum_k (-1)^k J_2k(w) T_2k`.
+/// (`r[approx.cosine]`) `e^x = I_0(1) + 2 sum_k I_k(1) T_k`, and `cos(w u) = J_0(w) + 2 sum_k (-1)^k J_2k(w) T_2k`.
 #[test]
 fn series_of_entire_functions_are_bessel_functions() {
     let exponential = series(&|x| Float::with_val(PREC, x.exp_ref()), [-1.0, 1.0], 12, PREC).unwrap();
