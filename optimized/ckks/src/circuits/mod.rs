@@ -11,7 +11,7 @@ pub mod polynomial;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::{Ciphertext, CkksError, Complex64, Evaluator};
+use crate::{Ciphertext, CkksError, Evaluator};
 
 /// Refuses a ciphertext that has fewer than `depth` levels or not the canonical scale of its level.
 fn check_input(operation: &'static str, evaluator: &Evaluator, ct: &Ciphertext, depth: usize) -> Result<(), CkksError> {
@@ -35,6 +35,5 @@ fn product_label(evaluator: &Evaluator, level: usize) -> f64 {
 ///
 /// `ct` is canonical at `level` or above; the result has level `level` and the label of products there.
 fn summand(evaluator: &Evaluator, ct: &Ciphertext, c: f64, level: usize) -> Result<Ciphertext, CkksError> {
-    let dropped = evaluator.drop_level(ct, level)?;
-    evaluator.mul_const(&dropped, Complex64::new(c, 0.0), product_label(evaluator, level))
+    evaluator.weighted_sum(&[(ct, c)], level, product_label(evaluator, level))
 }

@@ -6,7 +6,7 @@ use super::encoder::COEFFICIENT_LIMIT;
 use super::keys::EvaluationKeys;
 use crate::CkksError;
 use crate::arith::{Kernels, Modulus};
-use crate::ring::Poly;
+use crate::ring::{Form, Poly};
 use num_complex::Complex64;
 use rayon::prelude::*;
 
@@ -57,6 +57,21 @@ impl Evaluator {
         self.zip_limbs(&mut a.polys, &b.polys, |kernels, modulus, a, b| kernels.add_assign(modulus, a, b));
         a.polys.extend(b.polys.iter().skip(a.polys.len()).cloned());
         Ok(())
+    }
+
+    /// `a + a`, in place: level and scale unchanged.
+    ///
+    /// # Errors
+    /// [`CkksError::Fingerprint`].
+    pub fn double(&self, mut a: Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.context.check_fingerprint("double", &a.fingerprint)?;
+        let ring = self.context.ring();
+        for poly in &mut a.polys {
+            poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+                ring.kernels().mul_scalar_assign(ring.modulus(i), limb, 2);
+            });
+        }
+        Ok(a)
     }
 
     /// `a - b` (`r[ckks.add]`, error `r[noise.add]`): level and scale unchanged. Degrees may differ.
@@ -153,16 +168,25 @@ impl Evaluator {
     /// # Errors
     /// [`CkksError::Argument`] for a constant that is NaN or reaches `2^62` at this scale; [`CkksError::Fingerprint`].
     pub fn add_const(&self, a: &Ciphertext, constant: Complex64) -> Result<Ciphertext, CkksError> {
+        let mut sum = a.clone();
+        self.add_const_assign(&mut sum, constant)?;
+        Ok(sum)
+    }
+
+    /// [`Evaluator::add_const`] in place.
+    ///
+    /// # Errors
+    /// As [`Evaluator::add_const`].
+    pub fn add_const_assign(&self, a: &mut Ciphertext, constant: Complex64) -> Result<(), CkksError> {
         let operation = "add_const";
         self.context.check_fingerprint(operation, &a.fingerprint)?;
         let k = [integer(operation, constant.re * a.scale)?, integer(operation, constant.im * a.scale)?];
-        let mut sum = a.clone();
-        self.for_halves(&mut sum.polys[0], k, |_, modulus, half, c| {
+        self.for_halves(&mut a.polys[0], k, |_, modulus, half, c| {
             for residue in half {
                 *residue = modulus.add(*residue, c);
             }
         });
-        Ok(sum)
+        Ok(())
     }
 
     /// Multiplies every slot by a constant towards the scale `target` (`r[ckks.scalar.mul]`, error `r[noise.scalar.mul]`),
@@ -173,15 +197,50 @@ impl Evaluator {
     /// not positive and finite; [`CkksError::Fingerprint`].
     pub fn mul_const(&self, a: &Ciphertext, constant: Complex64, target: f64) -> Result<Ciphertext, CkksError> {
         let operation = "mul_const";
-        if !(target > 0.0 && target.is_finite()) {
-            let expected = "a positive finite scale";
-            return Err(CkksError::Argument { operation, expected, got: target.to_string() });
-        }
-        let k0 = integer(operation, constant.re * target / a.scale)?;
-        let k1 = integer(operation, constant.im * target / a.scale)?;
-        let mut product = self.mul_gaussian(operation, a, [k0, k1])?;
+        let k = constant_integers(operation, a, constant, target)?;
+        let mut product = self.mul_gaussian(operation, a, k)?;
         product.scale = target;
         Ok(product)
+    }
+
+    /// `sum_i c_i x_i` at `level` with scale label `target`, not rescaled: every `x_i`, of level `level` or above, is dropped to
+    /// `level`, multiplied by `c_i` towards `target` (`r[ckks.level.drop]`, `r[ckks.scalar.mul]`, error `r[noise.scalar.mul]`) and
+    /// added, in one pass over each limb.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] without terms and as [`Evaluator::mul_const`]; [`CkksError::Level`] for a term below `level`;
+    /// [`CkksError::Degree`] for a term of degree 2; [`CkksError::Fingerprint`].
+    pub fn weighted_sum(
+        &self,
+        terms: &[(&Ciphertext, f64)],
+        level: usize,
+        target: f64,
+    ) -> Result<Ciphertext, CkksError> {
+        let operation = "weighted_sum";
+        let Some((first, _)) = terms.first() else {
+            return Err(CkksError::Argument { operation, expected: "at least one term", got: "none".to_owned() });
+        };
+        let mut factors = Vec::with_capacity(terms.len());
+        for (x, c) in terms {
+            self.context.check_fingerprint(operation, &x.fingerprint)?;
+            self.check_degree(operation, x, 1)?;
+            if x.level() < level {
+                return Err(CkksError::Level { operation, expected: level, got: x.level() });
+            }
+            factors.push(constant_integers(operation, x, Complex64::new(*c, 0.0), target)?[0]);
+        }
+        let ring = self.context.ring();
+        let sum = |half: usize| {
+            let mut out = ring.scratch(level, false, Form::Eval);
+            out.limbs_mut().par_iter_mut().enumerate().for_each(|(i, out)| {
+                let modulus = ring.modulus(i);
+                let limbs: Vec<&[u64]> = terms.iter().map(|(x, _)| x.polys[half].limb(i)).collect();
+                let residues: Vec<u64> = factors.iter().map(|k| modulus.from_i64(*k)).collect();
+                ring.kernels().weighted_sum(modulus, out, &limbs, &residues);
+            });
+            out
+        };
+        Ok(Ciphertext { polys: vec![sum(0), sum(1)], scale: target, fingerprint: first.fingerprint })
     }
 
     /// Multiplies every slot by an integer: error times `|k|`, level and scale unchanged.
@@ -207,11 +266,20 @@ impl Evaluator {
     /// Multiplies by `k_0 + k_1 X^(N/2)`.
     fn mul_gaussian(&self, operation: &'static str, a: &Ciphertext, k: [i64; 2]) -> Result<Ciphertext, CkksError> {
         self.context.check_fingerprint(operation, &a.fingerprint)?;
-        let mut product = a.clone();
-        for poly in &mut product.polys {
-            self.for_halves(poly, k, |kernels, modulus, half, c| kernels.mul_scalar_assign(modulus, half, c));
-        }
-        Ok(product)
+        let ring = self.context.ring();
+        let product = |poly: &Poly| {
+            let mut out = ring.scratch(poly.level(), false, poly.form());
+            out.limbs_mut().par_iter_mut().enumerate().for_each(|(i, out)| {
+                let (modulus, x) = (ring.modulus(i), poly.limb(i));
+                let (low, high) = out.split_at_mut(x.len() / 2);
+                let [first, second] = gaussian_values(modulus, ring.imaginary(i), k);
+                ring.kernels().mul_scalar(modulus, low, &x[..x.len() / 2], first);
+                ring.kernels().mul_scalar(modulus, high, &x[x.len() / 2..], second);
+            });
+            out
+        };
+        let polys = a.polys.iter().map(product).collect();
+        Ok(Ciphertext { polys, scale: a.scale, fingerprint: a.fingerprint })
     }
 
     /// Hands both halves of every limb to `apply` with the value that `k_0 + k_1 X^(N/2)` takes there.
@@ -219,11 +287,10 @@ impl Evaluator {
         let ring = self.context.ring();
         poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
             let modulus = ring.modulus(i);
-            let [k0, k1] = k.map(|k| modulus.from_i64(k));
-            let imaginary = modulus.mul(k1, ring.imaginary(i));
+            let values = gaussian_values(modulus, ring.imaginary(i), k);
             let (first, second) = limb.split_at_mut(ring.n() / 2);
-            apply(ring.kernels(), modulus, first, modulus.add(k0, imaginary));
-            apply(ring.kernels(), modulus, second, modulus.sub(k0, imaginary));
+            apply(ring.kernels(), modulus, first, values[0]);
+            apply(ring.kernels(), modulus, second, values[1]);
         });
     }
 
@@ -294,6 +361,27 @@ impl Evaluator {
         }
         Ok(())
     }
+}
+
+/// The values of `k_0 + k_1 X^(N/2)` in both halves of a limb in evaluation form.
+pub(crate) fn gaussian_values(modulus: &Modulus, imaginary: u64, k: [i64; 2]) -> [u64; 2] {
+    let [k0, k1] = k.map(|k| modulus.from_i64(k));
+    let imaginary = modulus.mul(k1, imaginary);
+    [modulus.add(k0, imaginary), modulus.sub(k0, imaginary)]
+}
+
+/// `k_0` and `k_1` of `r[ckks.scalar.mul]`.
+pub(crate) fn constant_integers(
+    operation: &'static str,
+    a: &Ciphertext,
+    constant: Complex64,
+    target: f64,
+) -> Result<[i64; 2], CkksError> {
+    if !(target > 0.0 && target.is_finite()) {
+        let expected = "a positive finite scale";
+        return Err(CkksError::Argument { operation, expected, got: target.to_string() });
+    }
+    Ok([integer(operation, constant.re * target / a.scale)?, integer(operation, constant.im * target / a.scale)?])
 }
 
 /// `rne(x)` if it is below `2^62` in magnitude.

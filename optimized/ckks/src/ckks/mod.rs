@@ -31,4 +31,4 @@ pub use hoist::Extended;
 pub use keygen::KeyGenerator;
 pub use keys::{EvaluationKeys, PublicKey, SecretKey, SwitchKey};
 pub use params::{Parameters, Security};
-pub use sampler::{Seed, StreamKey};
+pub use sampler::{Seed, Stream, StreamKey};

@@ -2,7 +2,7 @@
 
 use super::ciphertext::Ciphertext;
 use super::context::Context;
-use super::evaluator::Evaluator;
+use super::evaluator::{Evaluator, constant_integers, gaussian_values};
 use crate::CkksError;
 use crate::ring::Poly;
 use num_complex::Complex64;
@@ -21,6 +21,37 @@ fn rescale_poly(context: &Context, x: &Poly) -> Poly {
         kernels.reduce_centered(&last, ring.modulus(level), &mut rho, ring.modulus(j));
         kernels.ntt(ring.table(j), &mut rho);
         kernels.sub_mul_scalar(ring.modulus(j), out, x.limb(j), &rho, context.chain_inverse(level, j));
+    });
+    result
+}
+
+/// `Rescale((k_0 + k_1 X^(N/2)) x)` of the limbs `q_0..q_level`, the same integers as one after the other (`r[ckks.fused]`).
+///
+/// Modulo `q_j`, with `r` the centred last limb of the product: `x k / q_l - r / q_l`.
+fn rescale_product(context: &Context, x: &Poly, k: [i64; 2], level: usize) -> Poly {
+    let ring = context.ring();
+    let kernels = ring.kernels();
+    let half = ring.n() / 2;
+    let mut last = context.scratch_limb();
+    let values = gaussian_values(ring.modulus(level), ring.imaginary(level), k);
+    kernels.mul_scalar(ring.modulus(level), &mut last[..half], &x.limb(level)[..half], values[0]);
+    kernels.mul_scalar(ring.modulus(level), &mut last[half..], &x.limb(level)[half..], values[1]);
+    kernels.intt(ring.table(level), &mut last);
+    let mut result = ring.scratch(level - 1, false, x.form());
+    result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
+        let modulus = ring.modulus(j);
+        let inverse = context.chain_inverse(level, j);
+        let mut r = context.scratch_limb();
+        kernels.reduce_centered(&last, ring.modulus(level), &mut r, modulus);
+        kernels.ntt(ring.table(j), &mut r);
+        let values = gaussian_values(modulus, ring.imaginary(j), k);
+        let (low, high) = out.split_at_mut(half);
+        // r (1 - 1/q_l) - r is -r / q_l.
+        let rest = modulus.sub(1, inverse);
+        for (out, range, value) in [(low, 0..half, values[0]), (high, half..2 * half, values[1])] {
+            let (x, r) = (&x.limb(j)[range.clone()], &r[range]);
+            kernels.combine2_sub(modulus, out, [x, r], [modulus.mul(value, inverse), rest], r);
+        }
     });
     result
 }
@@ -104,13 +135,17 @@ impl Evaluator {
             let operation = "mul_const_to_level";
             return Err(CkksError::LevelExhausted { operation, expected: level + 1, got: a.level() });
         }
-        let dropped = self.drop_level(a, level + 1)?;
+        let operation = "mul_const_to_level";
+        self.context().check_fingerprint(operation, &a.fingerprint)?;
         let canonical = self.context().parameters().canonical_scale(level + 1);
-        let result = self.rescale(&self.mul_const(&dropped, constant, canonical * canonical)?)?;
-        let expected = self.context().parameters().canonical_scale(level);
-        if result.scale != expected {
-            return Err(CkksError::Scale { operation: "mul_const_to_level", expected, got: result.scale });
+        let target = canonical * canonical;
+        let (scale, expected) =
+            (self.rescaled_label(target, level + 1), self.context().parameters().canonical_scale(level));
+        if scale != expected {
+            return Err(CkksError::Scale { operation, expected, got: scale });
         }
-        Ok(result)
+        let k = constant_integers(operation, a, constant, target)?;
+        let polys = a.polys.par_iter().map(|poly| rescale_product(self.context(), poly, k, level + 1)).collect();
+        Ok(Ciphertext { polys, scale, fingerprint: a.fingerprint })
     }
 }

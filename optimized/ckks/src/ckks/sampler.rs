@@ -95,7 +95,7 @@ pub(crate) fn limb_id(prime_index: usize, chain_len: usize) -> u32 {
 }
 
 /// The bytes of one stream, generated in bulk and handed out in order. Erased when dropped.
-pub(crate) struct Stream {
+pub struct Stream {
     cipher: Aes128,
     counter: u128,
     chunk: [Array<u8, aes::cipher::consts::U16>; CHUNK / BLOCK],
@@ -112,7 +112,9 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(key: &StreamKey) -> Self {
+    /// The stream of a key.
+    #[must_use]
+    pub fn new(key: &StreamKey) -> Self {
         let cipher = Aes128::new(&Array::from(key.0));
         Self { cipher, counter: 0, chunk: [Array::default(); CHUNK / BLOCK], used: CHUNK }
     }
@@ -127,7 +129,7 @@ impl Stream {
     }
 
     /// The next byte.
-    pub(crate) fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         if self.used == CHUNK {
             self.refill();
         }
@@ -151,7 +153,7 @@ impl Stream {
     }
 
     /// A uniform limb modulo `prime` in coefficient form (`r[sample.uniform]`).
-    pub(crate) fn uniform(&mut self, prime: u64, limb: &mut [u64]) {
+    pub fn uniform(&mut self, prime: u64, limb: &mut [u64]) {
         let mask = u64::MAX >> prime.leading_zeros();
         for coefficient in limb {
             *coefficient = loop {
@@ -164,7 +166,7 @@ impl Stream {
     }
 
     /// Uniform ternary coefficients (`r[sample.ternary]`).
-    pub(crate) fn ternary(&mut self, n: usize) -> Vec<i8> {
+    pub fn ternary(&mut self, n: usize) -> Vec<i8> {
         let mut draw = || loop {
             let byte = self.byte();
             if byte < 255 {
@@ -175,7 +177,7 @@ impl Stream {
     }
 
     /// Coefficients of which exactly `weight <= n` are -1 or 1 (`r[sample.fixed-weight]`).
-    pub(crate) fn fixed_weight(&mut self, n: usize, weight: usize) -> Vec<i8> {
+    pub fn fixed_weight(&mut self, n: usize, weight: usize) -> Vec<i8> {
         let mut coefficients = vec![0; n];
         let mut set = 0;
         while set < weight {
@@ -190,7 +192,7 @@ impl Stream {
     }
 
     /// Discrete Gaussian coefficients, sigma 3.2 (`r[sample.gaussian]`).
-    pub(crate) fn gaussian(&mut self, n: usize) -> Vec<i8> {
+    pub fn gaussian(&mut self, n: usize) -> Vec<i8> {
         let mut draw = || {
             let word = self.word();
             let u = word >> 1;

@@ -4,8 +4,8 @@ use super::{Form, Limb, Poly, Pool};
 use crate::arith::{ArithError, Kernels, Modulus, NttTable};
 use std::sync::OnceLock;
 
-/// Limbs that the pool keeps for reuse, whatever the ring degree.
-const POOLED_LIMBS: usize = 256;
+/// Limbs that the pool keeps for reuse, whatever the ring degree: the intermediate values of a polynomial evaluation.
+const POOLED_LIMBS: usize = 1024;
 
 /// The chain primes and the special primes of a parameter set, in this order, with their transforms.
 ///

@@ -53,6 +53,7 @@ struct Table {
     mul_scalar_assign: fn(&Modulus, &mut [u64], u64),
     mul_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
     dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
+    weighted_sum: fn(&Modulus, &mut [u64], &[&[u64]], &[u64]),
     dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
     sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
     sub_mul_scalar_add: fn(&Modulus, &mut [u64], &[u64], &[u64], u64, &[u64]),
@@ -220,6 +221,18 @@ impl Kernels {
             same_length(&[n, limb.len()]);
         }
         (self.0.dot2)(m, [out0, out1], digits, [key0, key1]);
+    }
+
+    /// `out = sum_i x[i] * c[i]` for at most [`MAX_TERMS`] limbs `x[i]` and residues `c[i]`, in one pass.
+    #[inline]
+    pub fn weighted_sum(self, m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]) {
+        same_length(&[x.len(), c.len()]);
+        assert!(x.len() <= MAX_TERMS, "at most {MAX_TERMS} terms");
+        for limb in x {
+            same_length(&[out.len(), limb.len()]);
+        }
+        canonical(m, c);
+        (self.0.weighted_sum)(m, out, x, c);
     }
 
     /// [`Kernels::dot2`] of limbs in which every value occurs `n / factors[j].len()` times in a row, given once each:

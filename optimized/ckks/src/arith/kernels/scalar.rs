@@ -21,6 +21,7 @@ pub(super) static TABLE: Table = Table {
     mul_scalar_add_assign,
     dot2,
     dot2_repeated,
+    weighted_sum,
     sub_mul_scalar,
     sub_mul_scalar_add,
     combine2_sub,
@@ -165,6 +166,14 @@ fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 
             let product = |(d, k): (&&[u64], &&[u64])| u128::from(d[i]) * u128::from(k[i]);
             *o = m.reduce_u128(digits.iter().zip(key).map(product).sum());
         }
+    }
+}
+
+/// As [`dot2`], one factor per limb.
+fn weighted_sum(m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]) {
+    for (i, o) in out.iter_mut().enumerate() {
+        let product = |(x, &c): (&&[u64], &u64)| u128::from(x[i]) * u128::from(c);
+        *o = m.reduce_u128(x.iter().zip(c).map(product).sum());
     }
 }
 

@@ -137,6 +137,28 @@ fn key_products_match_definition() {
 }
 
 #[test]
+fn weighted_sums_match_definition() {
+    let mut rng = Rng::new(11);
+    for bits in BITS {
+        let m = primes(bits, 4, 1)[0];
+        for (terms, extreme) in [(0, false), (1, false), (3, false), (8, true), (30, true)] {
+            let n = 45;
+            let limb = |rng: &mut Rng| if extreme { vec![m.value() - 1; n] } else { rng.residues(&m, n) };
+            let x: Vec<Vec<u64>> = (0..terms).map(|_| limb(&mut rng)).collect();
+            let c = if extreme { vec![m.value() - 1; terms] } else { rng.residues(&m, terms) };
+            let views: Vec<&[u64]> = x.iter().map(Vec::as_slice).collect();
+            let sum = |i: usize| (0..terms).fold(0, |acc, j| m.add(acc, m.mul(x[j][i], c[j])));
+            let expected: Vec<u64> = (0..n).map(sum).collect();
+            for k in vector_kernels().into_iter().chain([scalar_kernels()]) {
+                let mut out = vec![1; n];
+                k.weighted_sum(&m, &mut out, &views, &c);
+                assert_eq!(out, expected, "{bits} bits, {terms} terms, {:?}", k.kind());
+            }
+        }
+    }
+}
+
+#[test]
 fn products_with_repeated_factors_match_full_ones() {
     let mut rng = Rng::new(10);
     for bits in BITS {

@@ -35,7 +35,8 @@ impl EvalMod {
         let mut value = evaluate_plan(ev, &shifted, &self.cosine)?;
         for _ in 0..self.double_angles {
             let square = ev.mul_lazy(&value, &value)?;
-            value = ev.add_const(&ev.relinearise_rescale(&ev.add(&square, &square)?)?, real(-1.0))?;
+            value = ev.relinearise_rescale(&ev.double(square)?)?;
+            ev.add_const_assign(&mut value, real(-1.0))?;
         }
         Ok(value)
     }

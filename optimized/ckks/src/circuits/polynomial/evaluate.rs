@@ -2,7 +2,7 @@
 
 use super::plan::{Node, Power, depth_of};
 use super::{Basis, Plan, Polynomial};
-use crate::circuits::{check_input, summand};
+use crate::circuits::{check_input, product_label, summand};
 use crate::{Ciphertext, CkksError, Complex64, Evaluator};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -84,12 +84,17 @@ impl Run<'_> {
         if self.basis == Basis::Monomial {
             return ev.relinearise_rescale(&product);
         }
-        let doubled = ev.add(&product, &product)?;
+        let mut doubled = ev.double(product)?;
         match power.left - power.right {
-            0 => ev.add_const(&ev.relinearise_rescale(&doubled)?, Complex64::new(-1.0, 0.0)),
+            0 => {
+                let mut value = ev.relinearise_rescale(&doubled)?;
+                ev.add_const_assign(&mut value, Complex64::new(-1.0, 0.0))?;
+                Ok(value)
+            }
             difference => {
-                let correction = summand(ev, &self.powers[&difference], 1.0, level)?;
-                ev.relinearise_rescale(&ev.sub(&doubled, &correction)?)
+                let correction = [(&self.powers[&difference], -1.0)];
+                ev.add_assign(&mut doubled, &ev.weighted_sum(&correction, level, product_label(ev, level))?)?;
+                ev.relinearise_rescale(&doubled)
             }
         }
     }
@@ -103,11 +108,12 @@ impl Run<'_> {
         let level = self.top - node.depth;
         let ev = self.evaluator;
         let mut sum = self.products(node, level)?;
-        for (index, c) in &node.terms {
-            let term = summand(ev, &self.powers[index], *c, level)?;
+        if !node.terms.is_empty() {
+            let terms: Vec<_> = node.terms.iter().map(|(index, c)| (&self.powers[index], *c)).collect();
+            let terms = ev.weighted_sum(&terms, level, product_label(ev, level))?;
             match &mut sum {
-                Some(sum) => ev.add_assign(sum, &term)?,
-                None => sum = Some(term),
+                Some(sum) => ev.add_assign(sum, &terms)?,
+                None => sum = Some(terms),
             }
         }
         // A node without terms and products is a constant, which a split never leaves behind.
@@ -116,8 +122,9 @@ impl Run<'_> {
             expected: "a plan whose sums have terms",
             got: "an empty sum".to_owned(),
         })?;
-        let value = if node.products.is_empty() { ev.rescale(&sum)? } else { ev.relinearise_rescale(&sum)? };
-        ev.add_const(&value, Complex64::new(node.constant, 0.0))
+        let mut value = if node.products.is_empty() { ev.rescale(&sum)? } else { ev.relinearise_rescale(&sum)? };
+        ev.add_const_assign(&mut value, Complex64::new(node.constant, 0.0))?;
+        Ok(value)
     }
 
     /// The sum of the node's products, neither relinearised nor rescaled.

@@ -1,6 +1,7 @@
 //! What must agree bit for bit.
 
 use super::*;
+use crate::CkksError;
 use crate::ckks::keyswitch::{key_product, mod_down_add};
 use crate::ring::Poly;
 
@@ -14,6 +15,39 @@ fn fused_product_equals_separate_operations() {
             let separate = fixture.evaluator.rescale(&fixture.evaluator.mul(&a, &b).unwrap()).unwrap();
             assert!(fixture.evaluator.mul_rescale(&a, &b).unwrap() == separate, "{preset}, level {level}");
         }
+    }
+}
+
+#[test]
+fn fused_sums_and_constants_equal_separate_operations() {
+    for preset in PRESETS {
+        let fixture = Fixture::new(preset);
+        let (ev, top) = (&fixture.evaluator, fixture.parameters().max_level());
+        let [a, b] = [(1, top), (2, top - 1)].map(|(stream, level)| fixture.encrypt(&fixture.slots(stream), level, 0));
+        assert!(
+            ev.double(ev.mul_lazy(&a, &a).unwrap()).unwrap() == {
+                let product = ev.mul_lazy(&a, &a).unwrap();
+                ev.add(&product, &product).unwrap()
+            }
+        );
+        for level in 0..top - 1 {
+            let c = Complex64::new(-0.37, 0.81);
+            let dropped = ev.drop_level(&a, level + 1).unwrap();
+            let canonical = fixture.scale(level + 1);
+            let separate = ev.rescale(&ev.mul_const(&dropped, c, canonical * canonical).unwrap()).unwrap();
+            assert!(ev.mul_const_to_level(&a, c, level).unwrap() == separate, "{preset}, level {level}");
+
+            let target = fixture.scale(level) * 2f64.powi(39);
+            let part = |x: &Ciphertext, c: f64| {
+                ev.mul_const(&ev.drop_level(x, level).unwrap(), Complex64::new(c, 0.0), target).unwrap()
+            };
+            let separate = ev.add(&ev.add(&part(&a, 0.3), &part(&b, -1.7)).unwrap(), &part(&b, 1e-9)).unwrap();
+            let terms = [(&a, 0.3), (&b, -1.7), (&b, 1e-9)];
+            assert!(ev.weighted_sum(&terms, level, target).unwrap() == separate, "{preset}, level {level}");
+        }
+        assert!(matches!(ev.weighted_sum(&[], 0, 1.0), Err(CkksError::Argument { .. })));
+        assert!(matches!(ev.weighted_sum(&[(&b, 1.0)], top, 1.0), Err(CkksError::Level { .. })));
+        assert!(matches!(ev.weighted_sum(&[(&b, f64::NAN)], 0, 1.0), Err(CkksError::Argument { .. })));
     }
 }
 

@@ -54,6 +54,7 @@ plain! {
     reduce_signed = pointwise::reduce_signed, (m: &Modulus, dst: &mut [u64], src: &[i64]);
     center_scaled = pointwise::center_scaled, (m: &Modulus, y: &mut [f64], src: &[u64], c: u64);
     dot2 = sums::dot2, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2]);
+    weighted_sum = sums::weighted_sum, (m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]);
     dot2_repeated = sums::dot2_repeated,
         (m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2]);
     quotient = sums::quotient, (y: &[&[f64]], recips: &[f64], v: &mut [f64]);
@@ -98,6 +99,7 @@ static TABLE: Table = Table {
     mul_scalar_add_assign,
     dot2,
     dot2_repeated,
+    weighted_sum,
     sub_mul_scalar,
     sub_mul_scalar_add,
     combine2_sub,

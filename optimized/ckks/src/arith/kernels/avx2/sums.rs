@@ -157,6 +157,33 @@ pub(super) fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]
     }
 }
 
+/// See [`Kernels::weighted_sum`](crate::arith::Kernels::weighted_sum).
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]) {
+    let f = Field::new(m);
+    let start = _mm256_set1_pd(UNSIGNED_START);
+    let whole = out.len() - out.len() % (2 * LANES);
+    for i in (0..whole).step_by(2 * LANES) {
+        let mut carry = [_mm256_setzero_pd(); 2];
+        for (x, c) in x.chunks(GROUP).zip(c.chunks(GROUP)) {
+            let mut sums = [Sum::new(start); 2];
+            for (x, &c) in x.iter().zip(c) {
+                let c = _mm256_set1_pd(c as i64 as f64);
+                sums[0].add(load(x, i), c);
+                sums[1].add(load(x, i + LANES), c);
+            }
+            for (carry, sum) in carry.iter_mut().zip(sums) {
+                *carry = sum.fold(f, start, *carry);
+            }
+        }
+        store(out, i, f.lift(carry[0]));
+        store(out, i + LANES, f.lift(carry[1]));
+    }
+    if whole < out.len() {
+        (scalar::TABLE.weighted_sum)(m, &mut out[whole..], &rest(x, whole), c);
+    }
+}
+
 /// See `Kernels::combine`.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn combine(m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]) {
