@@ -68,6 +68,24 @@ impl Goldschmidt {
         Ok(Self { divisor, steps: schedule, weight })
     }
 
+    /// The number by which the input is divided first, if it is.
+    #[must_use]
+    pub fn divisor(&self) -> Option<f64> {
+        self.divisor
+    }
+
+    /// `(f_i, tau_i)` of every step.
+    #[must_use]
+    pub fn steps(&self) -> &[(i64, f64)] {
+        &self.steps
+    }
+
+    /// `W`: the first value of the result is `W (tau_0 - z)`.
+    #[must_use]
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
     /// Levels that the evaluation takes.
     #[must_use]
     pub fn depth(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Linear maps on slots with double hoisting (`r[circuit.linear.map]` and the rules after it).
 
 use super::Circuits;
-use crate::ckks::{Ciphertext, Encoder, Plaintext, mod_down, mod_up, rotation_element};
+use crate::ckks::{Ciphertext, Cyclotomic, Encoder, Plaintext, mod_down, mod_up, rotation_element};
 use crate::error::ReferenceError;
 use crate::ring::Poly;
 use num_complex::Complex64;
@@ -77,14 +77,39 @@ impl LinearMap {
         diagonals: &BTreeMap<i64, Vec<Complex64>>,
         scale: f64,
     ) -> Result<Self, ReferenceError> {
+        Self::encode_with(slots, diagonals, scale, |values| encoder.encode(values, scale))
+    }
+
+    /// [`Self::encode`] for exact diagonals.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_exact(
+        encoder: &Encoder,
+        slots: usize,
+        diagonals: &BTreeMap<i64, Vec<Cyclotomic>>,
+        scale: f64,
+    ) -> Result<Self, ReferenceError> {
+        Self::encode_with(slots, diagonals, scale, |values| encoder.encode_exact(values, scale))
+    }
+
+    fn encode_with<T: Clone>(
+        slots: usize,
+        diagonals: &BTreeMap<i64, Vec<T>>,
+        scale: f64,
+        encode: impl Fn(&[T]) -> Result<Vec<i64>, ReferenceError>,
+    ) -> Result<Self, ReferenceError> {
+        let n = slots as i64;
         let schedule = Schedule::new(slots, diagonals.keys().copied())?;
         let mut plaintexts = BTreeMap::new();
-        for (shift, values) in diagonals {
-            let same = |(g, b): &(i64, i64)| (g + b - shift).rem_euclid(slots as i64) == 0;
-            if let Some((g, b)) = schedule.steps().into_iter().find(same) {
-                let index = |j: usize| (j as i64 - g).rem_euclid(slots as i64) as usize;
-                let rotated: Vec<_> = (0..values.len()).map(|j| values[index(j) % values.len()]).collect();
-                plaintexts.insert((g, b), encoder.encode(&rotated, scale)?);
+        for (g, b) in schedule.steps() {
+            for (_, diagonal) in diagonals.iter().filter(|(shift, _)| (g + b - **shift).rem_euclid(n) == 0) {
+                if diagonal.len() != slots {
+                    let (expected, got) = (format!("diagonals of {slots} slots"), diagonal.len().to_string());
+                    return Err(ReferenceError::BadOperand { operation: "linear map", expected, got });
+                }
+                let rotated: Vec<T> = (0..n).map(|j| diagonal[(j - g).rem_euclid(n) as usize].clone()).collect();
+                plaintexts.insert((g, b), encode(&rotated)?);
             }
         }
         Ok(Self { plaintexts, scale })
@@ -124,7 +149,9 @@ impl LinearMap {
         self.plaintexts.keys().map(|(g, _)| *g).collect()
     }
 
-    fn babies(&self) -> BTreeSet<i64> {
+    /// The baby steps, ascending.
+    #[must_use]
+    pub fn babies(&self) -> BTreeSet<i64> {
         self.plaintexts.keys().map(|(_, b)| *b).collect()
     }
 }
@@ -157,6 +184,15 @@ impl Circuits<'_> {
         if map.scale != expected {
             return Err(ReferenceError::ScaleMismatch { operation: "linear map", expected, got: map.scale });
         }
+        let rescaled = self.evaluator.rescale(&self.linear_unscaled(a, map)?)?;
+        Ok(Ciphertext { scale: target.unwrap_or(rescaled.scale), ..rescaled })
+    }
+
+    /// [`Self::linear`] before its rescale: level unchanged, label `fl(s T)` (`r[circuit.linear.result]`).
+    ///
+    /// # Errors
+    /// [`ReferenceError::MissingKey`]; [`ReferenceError::BadOperand`] for a ciphertext that is not relinearised.
+    pub fn linear_unscaled(&self, a: &Ciphertext, map: &LinearMap) -> Result<Ciphertext, ReferenceError> {
         let babies = self.raised_babies(a, &map.babies())?;
         let zero = Poly::zero(self.params.n(), &self.params.extended_modulus(a.level)?);
         let mut sum = (zero.clone(), zero.clone());
@@ -171,9 +207,7 @@ impl Circuits<'_> {
             sum = (sum.0.add(&u)?, sum.1.add(&w)?);
         }
         let polys = vec![mod_down(self.params, &sum.0, a.level)?, mod_down(self.params, &sum.1, a.level)?];
-        let result = Ciphertext { polys, level: a.level, scale: a.scale * map.scale };
-        let rescaled = self.evaluator.rescale(&result)?;
-        Ok(Ciphertext { scale: target.unwrap_or(rescaled.scale), ..rescaled })
+        Ok(Ciphertext { polys, level: a.level, scale: a.scale * map.scale })
     }
 
     /// `(x_b, y_b)` of every baby step (`r[circuit.linear.baby]`).

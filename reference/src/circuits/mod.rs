@@ -3,13 +3,19 @@
 //! Every circuit is a fixed sequence of operations, so its result is the same integers in every implementation. The plan of a
 //! polynomial and the schedule of a linear map are derived here from the rules alone.
 
+mod bootstrap;
+mod embedding;
 mod inverse;
 mod linear;
 mod polynomial;
 mod sums;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bootstrap;
 
+pub use bootstrap::{Bootstrap, BootstrapMaps, EphemeralKeys, SlotKind};
+pub use embedding::SlotMatrix;
 pub use inverse::{Goldschmidt, Relaxation, Start};
 pub use linear::{LinearMap, Schedule};
 pub use polynomial::{Basis, Plan, Sum};

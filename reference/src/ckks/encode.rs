@@ -8,6 +8,10 @@
 //! Two routes give the same integers: a fast transform, used by [`Encoder::encode`], and the definition term by
 //! term, [`Encoder::encode_by_definition`].
 
+mod cyclotomic;
+
+pub use cyclotomic::Cyclotomic;
+
 use super::{Parameters, Plaintext};
 use crate::error::ReferenceError;
 use num_complex::Complex64;

@@ -28,6 +28,15 @@ impl SecretKey {
         Ok(Self { coefficients })
     }
 
+    /// Draws the ephemeral secret of bootstrapping (`r[boot.key.ephemeral]`).
+    ///
+    /// # Errors
+    /// [`ReferenceError::BadOperand`] if the weight is above `N`, which validated parameters exclude.
+    pub fn ephemeral(params: &Parameters, seed: &Seed, weight: usize) -> Result<Self, ReferenceError> {
+        let mut stream = Stream::new(seed, StreamId::new(domain::EPHEMERAL_SECRET, 0));
+        Ok(Self { coefficients: stream.fixed_weight(params.n(), weight)? })
+    }
+
     /// Coefficients in `{-1, 0, 1}`.
     #[must_use]
     pub fn coefficients(&self) -> &[i64] {

@@ -14,7 +14,7 @@ mod params;
 mod tests;
 
 pub use base::{bconv, centred_shares, mod_down, mod_up, rescale_poly};
-pub use encode::{Decoded, Encoder};
+pub use encode::{Cyclotomic, Decoded, Encoder};
 pub use encrypt::{Ciphertext, Plaintext, decrypt, encrypt_public, encrypt_secret};
 pub use evaluator::Evaluator;
 pub use keys::{KeySwitchKey, PublicKey, SecretKey, conjugation_element, rotation_element};
