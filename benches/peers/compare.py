@@ -31,6 +31,8 @@ def options():
     parser.add_argument("--turn", type=float, default=0.5, help="seconds that a turn aims at (default 0.5)")
     parser.add_argument("--bootstrap", action="store_true", help="bootstrapping as well: 12-17 GB, minutes for each turn")
     parser.add_argument("--boot-preset", default=None, help="the project's set (default n16-boot; quick small-n12-boot)")
+    parser.add_argument("--boot-transforms", type=int, default=0,
+                        help="MiB that the project's bootstrap may spend on kept transforms of plaintexts (default 0)")
     parser.add_argument("--openfhe-boot", type=names, default=["55:60:4", "50:60:5"],
                         help="OpenFHE's sets, scale bits:first bits:digits[:cts] (default 55:60:4,50:60:5)")
     parser.add_argument("--boot-warmup", type=int, default=1, help="unmeasured bootstraps before each turn (default 1)")
@@ -64,6 +66,10 @@ def install(peers, skipped):
 def skip(skipped, peer, what, reason):
     print(f"skipped {peer}, {what}: {reason}", flush=True)
     skipped.append({"peer": peer, "what": what, "reason": reason})
+
+
+def counted(threads):
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def case_of(parameters, threads):
@@ -102,11 +108,11 @@ def compare_case(record, program, found, case, threads, chosen):
     """All peers at one parameter set and thread count."""
     preset, level = case.split(":")
     with start_twin(program, preset, level, threads) as twin:
-        print(f"\n{case}, {threads} thread{'s' if threads > 1 else ''}")
+        print(f"\n{case}, {counted(threads)}")
         report.show_parameters("project", twin.parameters)
         for name, python in found.items():
             if threads > 1 and name in NO_THREADS:
-                skip(record["skipped"], name, f"{threads} threads", NO_THREADS[name])
+                skip(record["skipped"], name, counted(threads), NO_THREADS[name])
                 continue
             try:
                 with start_peer(python, name, case_of(twin.parameters, threads), threads) as peer:
@@ -119,7 +125,7 @@ def compare_case(record, program, found, case, threads, chosen):
                     record["parameters"].append({"case": case, "threads": threads, "name": name,
                                                  "peer": peer.parameters, "project": twin.parameters})
             except Failure as reason:
-                skip(record["skipped"], name, f"{case}, {threads} threads", str(reason))
+                skip(record["skipped"], name, f"{case}, {counted(threads)}", str(reason))
 
 
 def bootstrap_cases(chosen, threads):
@@ -139,8 +145,6 @@ def one_bootstrap(start, warmup):
     """One measured bootstrap in a fresh process: two libraries' keys do not fit into memory side by side."""
     begun = time.monotonic()
     with start() as process:
-        if "bootstrap" not in process.parameters["operations"]:
-            return None, process.parameters
         setup = time.monotonic() - begun
         if warmup:
             process.ask("bootstrap", warmup)
@@ -167,29 +171,26 @@ def compare_bootstraps(record, program, found, threads, chosen):
     for name, case in bootstrap_cases(chosen, threads):
         if name not in found:
             continue
-        print(f"\nbootstrapping, {name}, {threads} thread{'s' if threads > 1 else ''}", flush=True)
+        print(f"\nbootstrapping, {name}, {counted(threads)}", flush=True)
         starts = [lambda: start_peer(found[name], name, case, threads),
-                  lambda: start_twin(program, chosen.boot_preset, "bootstrap", threads)]
+                  lambda: start_twin(program, chosen.boot_preset, "bootstrap", threads, chosen.boot_transforms)]
         answers, parameters = ([], []), [None, None]
         try:
             for _ in range(chosen.boot_reps):
                 for i, start in enumerate(starts):
                     answer, parameters[i] = one_bootstrap(start, chosen.boot_warmup)
-                    if answer:
-                        answers[i].append(answer)
+                    answers[i].append(answer)
         except Failure as reason:
-            skip(record["skipped"], name, f"bootstrapping, {threads} threads", str(reason))
+            skip(record["skipped"], name, f"bootstrapping, {counted(threads)}", str(reason))
             continue
         row = {"threads": threads, "name": name}
         for label, who, i in [(name, "peer", 0), ("project", "project", 1)]:
             report.show_parameters(label, parameters[i])
-            if answers[i]:
-                row[who] = bootstrap_side(answers[i], parameters[i])
-                report.show_bootstrap(label, row[who])
-        if all(answers):
-            row["ratio"] = report.ratios([a["ns"] for a in answers[0]], [a["ns"] for a in answers[1]])
-            row["ratio_amortised"] = row["peer"]["amortised_ns"] / row["project"]["amortised_ns"]
-            print(f"  ratio of medians {row['ratio']['of_medians']:.2f}x, per slot and level {row['ratio_amortised']:.2f}x")
+            row[who] = bootstrap_side(answers[i], parameters[i])
+            report.show_bootstrap(label, row[who])
+        row["ratio"] = report.ratios([a["ns"] for a in answers[0]], [a["ns"] for a in answers[1]])
+        row["ratio_amortised"] = row["peer"]["amortised_ns"] / row["project"]["amortised_ns"]
+        print(f"  ratio of medians {row['ratio']['of_medians']:.2f}x, per slot and level {row['ratio_amortised']:.2f}x")
         record["bootstraps"].append(row)
 
 

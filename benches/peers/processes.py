@@ -115,8 +115,8 @@ def build_twin():
     return next(m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "peer-twin")
 
 
-def start_twin(program, preset, level, threads):
-    return Process([program, preset, str(level), str(threads)], threads)
+def start_twin(program, preset, level, threads, *more):
+    return Process([program, preset, str(level), str(threads), *map(str, more)], threads)
 
 
 def start_peer(python, peer, case, threads):

@@ -22,6 +22,7 @@ def ratios(peer_turns, project_turns):
     pairs = [statistics.median(a) / statistics.median(b) for a, b in zip(peer_turns, project_turns)]
     return {
         "of_medians": statistics.median(every(peer_turns)) / statistics.median(every(project_turns)),
+        "of_minima": min(every(peer_turns)) / min(every(project_turns)),
         "of_turns_min": min(pairs), "of_turns_max": max(pairs),
     }
 
@@ -65,7 +66,7 @@ def show_parameters(name, parameters):
         parts.append(f"scale 2^{parameters['scale_bits']:.0f}")
     if "limbs_of_ciphertext" in parameters:
         parts.append(f"{parameters['limbs_of_ciphertext']} limbs of 64 bits in a ciphertext")
-    for key in ["order", "level_budget", "kernel", "backend"]:
+    for key in ["order", "level_budget", "secret", "kernel", "backend"]:
         if key in parameters:
             parts.append(f"{key.replace('_', ' ')} {parameters[key]}")
     parts.append("128-bit" if parameters.get("secure") else "INSECURE: a trial")
@@ -76,7 +77,7 @@ def show_parameters(name, parameters):
 
 def show_header():
     times = "min / median / max ms"
-    print(f"  {'operation':<10} {'project: ' + times:>32} {'peer: ' + times:>32} {'ratio':>7} {'by turns':>13} {'errors (project, peer)':>24}")
+    print(f"  {'operation':<10} {'project: ' + times:>32} {'peer: ' + times:>32} {'ratio':>7} {'of minima':>9} {'by turns':>13} {'errors (project, peer)':>24}")
 
 
 def show_row(row):
@@ -86,16 +87,18 @@ def show_row(row):
     r = row["ratio"]
     errors = f"{row['project']['error']:.1e}, {row['peer']['error']:.1e}"
     turns = f"{r['of_turns_min']:.2f}-{r['of_turns_max']:.2f}"
-    print(f"  {row['operation']:<10} {three('project'):>32} {three('peer'):>32} {r['of_medians']:>6.2f}x {turns:>13} {errors:>24}", flush=True)
+    print(f"  {row['operation']:<10} {three('project'):>32} {three('peer'):>32} {r['of_medians']:>6.2f}x {r['of_minima']:>8.2f}x {turns:>13} {errors:>24}", flush=True)
 
 
 def show_bootstrap(name, side):
     s = side["seconds"]
     bits = f"{side['bits_per_level']:.0f}" if side["bits_per_level"] else "not published"
+    key_bytes = side["parameters"].get("key_bytes")
+    keys = f"keys {key_bytes / 2**30:.1f} GiB, " if key_bytes else ""
     print(f"  {name:<11} {s['min']:.2f} / {s['median']:.2f} / {s['max']:.2f} s, {side['levels_left']} levels left of {bits} bits, "
           f"precision mean {side['mean_bits']:.1f} worst {side['worst_bits']:.1f} bits, "
           f"{side['amortised_ns']:.1f} ns per slot and level, keys and tables made in {side['setup_seconds']:.0f} s, "
-          f"peak {side['peak_mib'] / 1024:.1f} GiB", flush=True)
+          f"{keys}peak {side['peak_mib'] / 1024:.1f} GiB", flush=True)
 
 
 def write(record, path):
