@@ -1,11 +1,13 @@
-//! `reference model`: a whole model on one prompt, with certified radii.
+//! `reference model`: a whole model on one prompt, with certified radii or, in fixed point, with a bound of the rounding.
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Instant;
+use touchstone_reference::ckks::Parameters;
 use touchstone_reference::interval::Interval;
 use touchstone_reference::model::{cyclic, encode, forward, load, load_polynomials, load_tokenizer};
-use touchstone_reference::rungs::{Exact, Replaced, Rung, Widened};
+use touchstone_reference::rungs::{Exact, Fixed, Homomorphic, Replaced, Rung, Widened};
+use touchstone_spec::params::ParameterLiteral;
 
 /// Rungs of `reference model`.
 #[derive(Clone, Copy, ValueEnum)]
@@ -16,6 +18,8 @@ enum RungName {
     R1,
     /// The exact functions widened by the certified errors.
     Widened,
+    /// The artifact's polynomials in fixed point, with the levels and scales of a preset.
+    R2,
 }
 
 /// Arguments of `reference model`.
@@ -33,6 +37,9 @@ pub struct Run {
     /// Bits of the interval ends.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(24..=4096))]
     precision: u32,
+    /// Preset whose levels and scales R2 uses.
+    #[arg(long, default_value = "toy-n5-deep")]
+    preset: String,
     /// Extend the prompt cyclically to the full context, as encrypted inference does.
     #[arg(long)]
     pad: bool,
@@ -52,13 +59,19 @@ pub fn run(arguments: &Run) -> anyhow::Result<()> {
     let replaced = || -> anyhow::Result<Replaced> {
         Ok(Replaced::new(&model.config, &load_polynomials(&arguments.model, &model.config)?)?)
     };
-    let rung: Box<dyn Rung<Interval>> = match arguments.rung {
-        RungName::R0 => Box::new(Exact),
-        RungName::R1 => Box::new(replaced()?),
-        RungName::Widened => Box::new(Widened(replaced()?)),
-    };
+    let position = prompt.len() - 1;
     let start = Instant::now();
-    let logits = forward(&model, &tokens, prompt.len() - 1, rung.as_ref(), arguments.precision, &mut ())?;
+    let exact = |rung: &dyn Rung<Interval>| forward(&model, &tokens, position, rung, arguments.precision, &mut ());
+    let logits = match arguments.rung {
+        RungName::R0 => exact(&Exact)?,
+        RungName::R1 => exact(&replaced()?)?,
+        RungName::Widened => exact(&Widened(replaced()?))?,
+        RungName::R2 => {
+            let params = Parameters::new(&ParameterLiteral::preset(&arguments.preset)?)?;
+            let logits = forward::<Homomorphic<Fixed>>(&model, &tokens, position, &replaced()?, &params, &mut ())?;
+            logits.iter().map(enclosure).collect::<anyhow::Result<_>>()?
+        }
+    };
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&i, &j| logits[j].mid().total_cmp(&logits[i].mid()));
     for &token in order.iter().take(arguments.top) {
@@ -67,4 +80,12 @@ pub fn run(arguments: &Run) -> anyhow::Result<()> {
     }
     eprintln!("{} tokens in {:.2} s", tokens.len(), start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The value of R2 with its bound: an enclosure of the value of R1.
+fn enclosure(logit: &Homomorphic<Fixed>) -> anyhow::Result<Interval> {
+    let fixed = logit.number()?;
+    let value = fixed.exact_value();
+    let radius = rug::Float::with_val(value.prec(), fixed.error());
+    Ok(Interval::from_float(&value, value.prec()).widen(&radius))
 }
