@@ -150,6 +150,14 @@ impl Tracked {
         product
     }
 
+    /// The mean's share `x / count`, by a product with the rounded reciprocal.
+    pub fn share(&self, count: usize, steps: &Steps) -> Self {
+        let mut product = self.scale(1.0 / count as f64, steps);
+        product.value = &self.value / &real(count as f64);
+        product.errors[CONSTANTS] += f64::EPSILON * self.magnitude();
+        product
+    }
+
     /// `bias + sum_i weights_i x_i`, rescaled once (`r[noise.scalar.mul]`, `r[noise.add]`).
     pub fn affine(bias: f64, weights: &[f64], x: &[Self], steps: &Steps) -> Self {
         let mut sum = Self { value: real(bias), errors: [0.0; 4] };

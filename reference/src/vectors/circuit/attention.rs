@@ -21,9 +21,9 @@ struct Row {
 
 /// One row in the mean form; `live` says which scores count.
 fn row(scores: &[Tracked], live: &[bool], p: u32, eps: f64, interval: [f64; 2], steps: &Steps) -> Row {
-    let count = live.iter().filter(|&&live| live).count() as f64;
+    let count = live.iter().filter(|&&live| live).count();
     let power = |(x, &live): (&Tracked, &bool)| match live {
-        true => x.power(p, steps).scale(1.0 / count, steps),
+        true => x.power(p, steps).share(count, steps),
         false => Tracked::zero(),
     };
     let powers: Vec<Tracked> = scores.iter().zip(live).map(power).collect();

@@ -40,6 +40,10 @@ pub(super) fn add(suite: &mut Suite) -> Result<(), ReferenceError> {
         let setup = Setup::new(preset)?;
         let mut files: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
         for operation in operations::all() {
+            if operation.op == "encode" && matches!(storage, Storage::Hash { .. }) {
+                // A hash cannot grant the unit that encoding in binary64 may be off.
+                continue;
+            }
             let cases = files.entry(operation.file).or_default();
             for variant in variants(&operation, &setup, storage, level) {
                 let case = match storage {
