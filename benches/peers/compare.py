@@ -197,13 +197,13 @@ def compare_bootstraps(record, program, found, threads, chosen):
 def main():
     chosen = options()
     record = {"circumstances": report.circumstances(vars(chosen)), "skipped": [], "parameters": [], "rows": [], "bootstraps": []}
-    load = record["circumstances"]["load_at_start"]
-    if load > 0.5:
-        print(f"the machine is not quiet (load {load:.1f}): these numbers are a trial, not a measurement")
     found = install(chosen.peers, record["skipped"])
     record["packages"] = {peer: environments.PACKAGES[peer][0] for peer in found}
     if chosen.install_only:
         return
+    load = record["circumstances"]["load_at_start"]
+    if load > 0.5:
+        print(f"the machine is not quiet (load {load:.1f}): these numbers are a trial, not a measurement")
     program = build_twin()
     for threads in chosen.threads:
         if chosen.ops:

@@ -66,7 +66,7 @@ def show_parameters(name, parameters):
         parts.append(f"scale 2^{parameters['scale_bits']:.0f}")
     if "limbs_of_ciphertext" in parameters:
         parts.append(f"{parameters['limbs_of_ciphertext']} limbs of 64 bits in a ciphertext")
-    for key in ["order", "level_budget", "secret", "kernel", "backend"]:
+    for key in ["order", "level_budget", "secret", "ephemeral_weight", "kernel", "backend"]:
         if key in parameters:
             parts.append(f"{key.replace('_', ' ')} {parameters[key]}")
     parts.append("128-bit" if parameters.get("secure") else "INSECURE: a trial")
@@ -77,7 +77,7 @@ def show_parameters(name, parameters):
 
 def show_header():
     times = "min / median / max ms"
-    print(f"  {'operation':<10} {'project: ' + times:>32} {'peer: ' + times:>32} {'ratio':>7} {'of minima':>9} {'by turns':>13} {'errors (project, peer)':>24}")
+    print(f"  {'operation':<10} {'project: ' + times:>32} {'peer: ' + times:>32} {'ratio':>7} {'minima':>9} {'by turns':>13} {'errors (project, peer)':>24}")
 
 
 def show_row(row):

@@ -34,11 +34,13 @@ def context(log_n, depth, scale_bits, first_bits, digits, technique, secret, sec
 
 
 def describe(made, depth, scale_bits, first_bits, digits, secret, secure):
-    """The parameters in force; the library's special primes have 60 bits and cover the largest digit."""
+    """The parameters in force. The library's special primes have 60 bits and cover the largest digit; its modulus is given as
+    a float, which long moduli overflow, so that the nominal sizes of primes stand in for it there."""
     primes = depth + 1
     per_digit = math.ceil(primes / digits)
     special = math.ceil((per_digit * scale_bits + first_bits - scale_bits) / AUXILIARY_BITS)
-    log_q = math.log2(made.GetModulus())
+    modulus = made.GetModulus()
+    log_q = math.log2(modulus) if math.isfinite(modulus) else float(first_bits + depth * scale_bits)
     return {
         "log_n": made.GetRingDimension().bit_length() - 1, "levels": depth, "primes": primes, "log_q": log_q,
         "special_primes": special, "log_qp": log_q + special * AUXILIARY_BITS, "digits": digits, "scale_bits": scale_bits,

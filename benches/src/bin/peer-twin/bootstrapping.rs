@@ -48,6 +48,8 @@ impl Side for Refresh {
         let scale = parameters.canonical_scale(self.bootstrapper.input_level());
         let mut values = describe(&self.context, parameters.max_level(), scale.log2());
         values.insert("order".to_owned(), json!("StC first"));
+        let weight = parameters.bootstrap().map(|section| section.ephemeral_weight);
+        values.insert("ephemeral_weight".to_owned(), json!(weight));
         values.insert("key_bytes".to_owned(), json!(self.key_bytes));
         values.insert("plaintext_bytes".to_owned(), json!(self.bootstrapper.plaintext_bytes()));
         values.insert("operations".to_owned(), json!(["bootstrap"]));
