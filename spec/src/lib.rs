@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod hexfloat;
 pub mod params;
+pub mod protocol;
 pub mod record;
 pub mod rules;
 pub mod sampling;
