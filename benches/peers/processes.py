@@ -1,10 +1,12 @@
 """The processes under test: started, asked in turn, stopped while the other side works."""
+import ctypes
 import json
 import os
 import pathlib
 import queue
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 
@@ -12,6 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 SETUP_SECONDS = 3600
 ANSWER_SECONDS = 1800
+PR_SET_PDEATHSIG = 1
 
 
 class Failure(Exception):
@@ -34,6 +37,14 @@ def pinned_environment(threads):
     return {**os.environ, **{name: str(threads) for name in names}, "OMP_DYNAMIC": "false", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def prepare_child(chosen):
+    """Runs in a new process before its program: a stopped process must not outlive a run that was killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if chosen:
+        os.sched_setaffinity(0, chosen)
+
+
 class Process:
     """One side: a JSON line for each request. It holds its cores only while it is asked."""
 
@@ -43,7 +54,7 @@ class Process:
         self.child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, bufsize=1,
             env=pinned_environment(threads), cwd=REPOSITORY,
-            preexec_fn=(lambda: os.sched_setaffinity(0, chosen)) if chosen else None)
+            preexec_fn=lambda: prepare_child(chosen))
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
         try:
