@@ -79,6 +79,41 @@ pub fn compare(what: &str, expected: &[Expected], got: &[f64]) -> Result<Compari
     Ok(result)
 }
 
+/// Root mean square of differences over predicted deviations, over the values that have one; `None` if no value has.
+///
+/// # Errors
+/// [`ConformError::Length`] if the lengths differ.
+pub fn standardised_rms(
+    what: &str,
+    expected: &[Expected],
+    deviations: &[f64],
+    got: &[f64],
+) -> Result<Option<f64>, ConformError> {
+    if let Some(wrong) = [deviations.len(), got.len()].into_iter().find(|length| *length != expected.len()) {
+        return Err(ConformError::Length { what: what.to_owned(), expected: expected.len(), got: wrong });
+    }
+    let ratios = expected.iter().zip(deviations).zip(got).filter(|((_, deviation), _)| **deviation > 0.0);
+    let (mut squares, mut count) = (0.0, 0usize);
+    for ((want, deviation), value) in ratios {
+        squares += ((value - want.mid) / deviation).powi(2);
+        count += 1;
+    }
+    Ok((count > 0).then(|| (squares / count as f64).sqrt()))
+}
+
+/// The `x < 1` with `(x^2 e^(1 - x^2))^(groups / 2) = failure`: a smaller standardised rms is too little noise
+/// (`r[noise.too-little]`).
+#[must_use]
+pub fn least_rms(groups: usize, failure: f64) -> f64 {
+    let (mut low, mut high) = (0.0f64, 1.0f64);
+    let target = 2.0 * failure.ln() / groups.max(1) as f64;
+    for _ in 0..200 {
+        let x = (low + high) / 2.0;
+        if 2.0 * x.ln() + 1.0 - x * x < target { low = x } else { high = x }
+    }
+    low
+}
+
 /// What the bound says about the predicted token (`r[conform.token]`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenVerdict {
@@ -173,6 +208,23 @@ mod tests {
         assert!(matches!(compare("v", &[], &[]), Err(ConformError::Length { .. })));
         assert!(compare("v", &exact(&[0.0], f64::NAN), &[0.0]).is_err());
         assert!(compare("v", &exact(&[0.0], -1.0), &[0.0]).is_err());
+    }
+
+    #[test]
+    fn little_noise_is_told_from_enough() {
+        // 64 groups: a tenth of the deviation is far too little, the deviation itself is not.
+        let least = least_rms(64, 2f64.powi(-40));
+        assert!((0.3..0.6).contains(&least), "{least}");
+        assert!(least_rms(1, 2f64.powi(-40)) < 1e-11 && least_rms(4096, 2f64.powi(-40)) > 0.9);
+        let bound = |x: f64| (x * x * (1.0 - x * x).exp()).powi(32);
+        assert!((bound(least) / 2f64.powi(-40) - 1.0).abs() < 1e-9);
+        let expected = exact(&[0.0, 0.0, 5.0], 1.0);
+        let rms = |got: &[f64]| standardised_rms("v", &expected, &[0.5, 0.25, 0.0], got).unwrap().unwrap();
+        assert!((rms(&[0.5, 0.25, 9.0]) - 1.0).abs() < 1e-15);
+        assert!((rms(&[0.05, 0.0, 5.0]) - 0.1 / 2f64.sqrt()).abs() < 1e-15);
+        assert_eq!(standardised_rms("v", &expected, &[0.0; 3], &[1.0; 3]).unwrap(), None);
+        assert!(standardised_rms("v", &expected, &[0.0; 2], &[1.0; 3]).is_err());
+        assert!(standardised_rms("v", &expected, &[0.0; 3], &[1.0; 2]).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, SecretKey, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::backend::slots::Predictions;
-use touchstone_llm::bounds::Bounds;
+use touchstone_llm::bounds::{Bounds, compose};
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::session::{self, DecryptedTaps};
 use touchstone_llm::tap::Tensor;
@@ -17,8 +17,10 @@ use touchstone_llm::tap::Tensor;
 pub struct Predicted {
     /// Values and root-sum-square estimates at every tap (rung R3p).
     pub estimates: Predictions,
-    /// Bounds at every tap (`r[noise.layer]`).
+    /// Bounds at every tap as the optimised side composes them (`r[noise.layer]`): a check of the reference's.
     pub bounds: Bounds,
+    /// Declared fresh standard deviations at every tap (`r[noise.layer.fresh]`).
+    pub fresh: BTreeMap<String, Vec<f64>>,
 }
 
 /// A model as the optimised side reads it.
@@ -42,7 +44,10 @@ impl Model {
             let parameters = Parameters::preset(preset, Security::Enforce)?;
             let circuit = Circuit::new(&self.0, parameters.slots(), tokens.len())?;
             let estimates = session::predict(&parameters, &circuit, tokens)?;
-            Ok(Predicted { estimates, bounds: session::bounds(&parameters, &circuit, tokens)? })
+            let cut = session::fresh(&parameters, &circuit, tokens)?;
+            let bounds = compose(&self.0, &cut)?;
+            let fresh = cut.taps.into_iter().map(|tap| (tap.tensor.name, tap.deviation)).collect();
+            Ok(Predicted { estimates, bounds, fresh })
         };
         run().map_err(|e: LlmError| side("optimized", "prediction", e))
     }

@@ -5,10 +5,12 @@ use crate::ConformError;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tokenizers::Tokenizer;
+use touchstone_reference::bounds::layer::{Combination, Composed, Run, compose, compose_entrywise};
 use touchstone_reference::error::ReferenceError;
 use touchstone_reference::interval::Interval;
 use touchstone_reference::model::{self, cyclic, forward};
 use touchstone_reference::rungs::{Exact, Replaced, Rung, Widened};
+use touchstone_spec::artifact::Polynomials;
 
 /// Bits of the interval arithmetic: radii stay far below every bound.
 const PRECISION: u32 = 128;
@@ -16,8 +18,19 @@ const PRECISION: u32 = 128;
 /// Model, replacements and tokenizer as the reference reads them.
 pub struct Reference {
     model: model::Model,
+    polynomials: Polynomials,
     replaced: Replaced,
     tokenizer: Tokenizer,
+}
+
+/// Errors composed by the reference from declared fresh ones.
+pub struct Compositions {
+    /// Bounds that the run is held against (`r[noise.layer]`).
+    pub layer: Composed,
+    /// Bounds if all errors had one sign, entry by entry (`r[noise.worst-case]`).
+    pub worst_case: Composed,
+    /// Deviations if all errors were independent, entry by entry (`r[noise.rss]`).
+    pub root_sum_square: Composed,
 }
 
 /// A value that the reference certifies.
@@ -62,7 +75,8 @@ impl Reference {
             let model = model::load(directory)?;
             let polynomials = model::load_polynomials(directory, &model.config)?;
             let replaced = Replaced::new(&model.config, &polynomials)?;
-            Ok::<_, ReferenceError>(Self { model, replaced, tokenizer: model::load_tokenizer(directory)? })
+            let tokenizer = model::load_tokenizer(directory)?;
+            Ok::<_, ReferenceError>(Self { model, polynomials, replaced, tokenizer })
         };
         read().map_err(|e| side("reference", "model", e))
     }
@@ -105,6 +119,24 @@ impl Reference {
             Err(error @ ReferenceError::Escape { .. }) => Ok(Rungs::Escaped(error.to_string())),
             Err(error) => Err(side("reference", "forward pass", error)),
         }
+    }
+
+    /// Errors at every tap, composed from the fresh deviations that the implementation declares.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`] if what is declared does not fit the taps.
+    pub fn compose(&self, ladder: &Ladder, fresh: &BTreeMap<String, Vec<f64>>) -> Result<Compositions, ConformError> {
+        let mids = |values: &Vec<Certified>| values.iter().map(|value| value.mid).collect();
+        let values = ladder.r1.iter().map(|(name, values)| (name.clone(), mids(values))).collect();
+        let run = Run { model: &self.model, polynomials: &self.polynomials, values: &values, fresh };
+        let all = || {
+            Ok::<_, ReferenceError>(Compositions {
+                layer: compose(&run)?,
+                worst_case: compose_entrywise(&run, Combination::WorstCase)?,
+                root_sum_square: compose_entrywise(&run, Combination::RootSumSquare)?,
+            })
+        };
+        all().map_err(|e| side("reference", "composed errors", e))
     }
 
     fn taps(&self, tokens: &[u32], rung: &dyn Rung<Interval>) -> Result<(Taps, Vec<String>), ReferenceError> {

@@ -1,50 +1,97 @@
 //! The ladder at every tap: R0 to R1 within the certified approximation error, R1 to the run within the noise bound.
 
 use super::encrypted::Predicted;
-use super::exact::{Certified, Ladder};
-use crate::metrics::{Comparison, Expected, TokenVerdict, compare, compare_token};
+use super::exact::{Certified, Compositions, Ladder, Reference};
+use super::side;
+use crate::metrics::{Comparison, Expected, TokenVerdict, compare, compare_token, least_rms, standardised_rms};
 use crate::{CaseOutcome, ConformError, Verdict};
-use touchstone_llm::bounds::{Composed, ORIGINS};
 use touchstone_llm::tap::Tensor;
+use touchstone_reference::bounds::Bound;
+use touchstone_reference::bounds::layer::{Composed, FAILURE};
 use touchstone_spec::record::TapRecord;
 
-/// What tap `name` should be: R1 with the predicted worst-case bound.
+/// Factor by which the two sides' composed bounds may differ (`r[noise.cross-check]`).
+const AGREEMENT: f64 = 2.0;
+
+/// The rungs of a prompt with what both sides predict about its errors.
+pub struct Bounded {
+    /// R0 and R1.
+    pub ladder: Ladder,
+    /// The optimised side's declaration, estimates and own bounds.
+    pub predicted: Predicted,
+    /// Composed by the reference.
+    pub composed: Compositions,
+}
+
+impl Bounded {
+    /// Composes the declared fresh errors.
+    ///
+    /// # Errors
+    /// As [`Reference::compose`].
+    pub fn new(reference: &Reference, ladder: Ladder, predicted: Predicted) -> Result<Self, ConformError> {
+        let composed = reference.compose(&ladder, &predicted.fresh)?;
+        Ok(Self { ladder, predicted, composed })
+    }
+}
+
+/// What tap `name` should be: R1 with the bound that the reference composes (`r[noise.layer]`).
 ///
 /// # Errors
 /// [`ConformError::MissingTap`], or [`ConformError::Length`] if the sides disagree about the tap's size.
-pub fn expected(ladder: &Ladder, predicted: &Predicted, name: &str) -> Result<Vec<Expected>, ConformError> {
-    let r1 = reference_tap(&ladder.r1, name)?;
-    let spreads = &composed(predicted, name)?.spreads;
-    if r1.len() != spreads.len() {
-        let (expected, got) = (r1.len(), spreads.len());
+pub fn expected(bounded: &Bounded, name: &str) -> Result<Vec<Expected>, ConformError> {
+    let r1 = reference_tap(&bounded.ladder.r1, name)?;
+    let bounds = composed(&bounded.composed.layer, name)?;
+    if r1.len() != bounds.len() {
+        let (expected, got) = (r1.len(), bounds.len());
         return Err(ConformError::Length { what: format!("bounds of {name}"), expected, got });
     }
-    let factor = predicted.bounds.factor;
-    let pairs = r1.iter().zip(spreads);
-    Ok(pairs
-        .map(|(value, spread)| Expected { mid: value.mid, rad: value.rad, bound: factor * spread.total() })
-        .collect())
+    let pairs = r1.iter().zip(bounds);
+    Ok(pairs.map(|(value, bound)| Expected { mid: value.mid, rad: value.rad, bound: bound.total }).collect())
+}
+
+/// Where the bounds that the two sides compose for tap `name` differ by more than [`AGREEMENT`] (`r[noise.cross-check]`), in
+/// words.
+///
+/// # Errors
+/// [`ConformError::MissingTap`], [`ConformError::Length`].
+pub fn disagreement(bounded: &Bounded, name: &str) -> Result<Option<String>, ConformError> {
+    let reference = composed(&bounded.composed.layer, name)?;
+    let missing = |_| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
+    let optimized = bounded.predicted.bounds.bound(name).map_err(missing)?;
+    if reference.len() != optimized.len() {
+        let (expected, got) = (reference.len(), optimized.len());
+        return Err(ConformError::Length { what: format!("composed bounds of {name}"), expected, got });
+    }
+    let apart = |(bound, other): &(&Bound, &f64)| {
+        let close = bound.total <= AGREEMENT * **other && **other <= AGREEMENT * bound.total;
+        !close
+    };
+    let found = reference.iter().zip(&optimized).enumerate().find(|(_, pair)| apart(pair));
+    Ok(found.map(|(index, (bound, other))| {
+        let total = bound.total;
+        format!("{name}, value {index}: composed bound {total:e} by the reference, {other:e} by the optimised side")
+    }))
 }
 
 /// Compares every tap of the graph; the first one out of bound is named.
 ///
+/// `noisy` says that the values come from an encrypted run, so that too little noise is a failure.
+///
 /// # Errors
 /// [`ConformError::MissingTap`] if a side left a tap out, and those of [`compare`].
-pub fn outcome(
-    ladder: &Ladder,
-    predicted: &Predicted,
-    got: &[Tensor],
-    tokens: &[u32],
-) -> Result<CaseOutcome, ConformError> {
+pub fn outcome(bounded: &Bounded, got: &[Tensor], tokens: &[u32], noisy: bool) -> Result<CaseOutcome, ConformError> {
     let (mut taps, mut out) = (Vec::new(), Vec::new());
-    for name in &ladder.names {
-        let tensor = got.iter().find(|tensor| tensor.name == *name);
-        let tensor = tensor.ok_or_else(|| ConformError::MissingTap { tap: name.clone(), side: "optimized" })?;
-        let (record, failure) = tap(ladder, predicted, name, &tensor.values)?;
+    for name in &bounded.ladder.names {
+        let values = &tensor(got, name)?.values;
+        let (record, failure) = tap(bounded, name, values)?;
         out.extend(failure);
+        out.extend(disagreement(bounded, name)?);
+        if noisy {
+            out.extend(too_little(bounded, name, values, tokens.len())?);
+        }
         taps.push(record);
     }
-    let token = token(ladder, predicted, got)?;
+    let token = compare_token(&expected(bounded, "logits")?, &tensor(got, "logits")?.values)?;
     if token == TokenVerdict::Different {
         out.push("another token is predicted".to_owned());
     }
@@ -56,34 +103,56 @@ pub fn outcome(
     let mut outcome = CaseOutcome::new(verdict, message, 1);
     outcome.facts.insert("prompt".to_owned(), format!("{} tokens", tokens.len()));
     outcome.facts.insert("predicted token".to_owned(), format!("{token:?}"));
+    outcome.facts.insert("propagated to the logits".to_owned(), propagated(bounded)?);
     outcome.taps = taps;
     Ok(outcome)
 }
 
-fn token(ladder: &Ladder, predicted: &Predicted, got: &[Tensor]) -> Result<TokenVerdict, ConformError> {
-    let expected = expected(ladder, predicted, "logits")?;
-    let logits = got.iter().find(|tensor| tensor.name == "logits");
-    let logits = logits.ok_or_else(|| ConformError::MissingTap { tap: "logits".to_owned(), side: "optimized" })?;
-    compare_token(&expected, &logits.values)
+/// The largest logit's error by each way of propagation.
+fn propagated(bounded: &Bounded) -> Result<String, ConformError> {
+    let largest = |composed_by: &Composed| {
+        let bounds = composed(composed_by, "logits")?;
+        Ok::<_, ConformError>(bounds.iter().map(|bound| bound.total).fold(0.0, f64::max).log2())
+    };
+    let all = &bounded.composed;
+    Ok(format!(
+        "bound 2^{:.1} (noise.layer), worst case 2^{:.1} (noise.worst-case), root sum square 2^{:.1} (noise.rss, a deviation)",
+        largest(&all.layer)?,
+        largest(&all.worst_case)?,
+        largest(&all.root_sum_square)?
+    ))
+}
+
+/// Whether the errors at a tap are far below what is predicted (`r[noise.too-little]`), in words.
+fn too_little(bounded: &Bounded, name: &str, got: &[f64], tokens: usize) -> Result<Option<String>, ConformError> {
+    let deviations = &estimate(bounded, name)?.deviation;
+    let Some(rms) = standardised_rms(name, &expected(bounded, name)?, deviations, got)? else {
+        return Ok(None);
+    };
+    let least = least_rms(groups(&bounded.ladder, name, tokens), FAILURE);
+    Ok((rms < least).then(|| format!("{name}: too little noise, rms {rms:.3} of the estimate, least {least:.3}")))
+}
+
+/// Groups of errors at a tap that may share a factor.
+fn groups(ladder: &Ladder, name: &str, tokens: usize) -> usize {
+    let per_row = ["scores", "powers", "denominator", "reciprocal"];
+    match name.rsplit_once('.') {
+        Some((part, tap)) if per_row.contains(&tap) => {
+            ladder.r1.get(&format!("{part}.denominator")).map_or(tokens, Vec::len)
+        }
+        Some(_) => tokens,
+        None if name == "embedding" => tokens,
+        None => 1,
+    }
 }
 
 /// One row of the table, and what is wrong with it.
-fn tap(
-    ladder: &Ladder,
-    predicted: &Predicted,
-    name: &str,
-    got: &[f64],
-) -> Result<(TapRecord, Option<String>), ConformError> {
+fn tap(bounded: &Bounded, name: &str, got: &[f64]) -> Result<(TapRecord, Option<String>), ConformError> {
+    let ladder = &bounded.ladder;
     let approximation = approximation(ladder, name)?;
-    let expected = expected(ladder, predicted, name)?;
-    let run = compare(name, &expected, got)?;
-    let estimate = predicted.estimates.tap(name);
-    let estimate = estimate.ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" })?;
+    let run = compare(name, &expected(bounded, name)?, got)?;
     let worst = run.worst_index;
-    let spread = composed(predicted, name)?.spreads[worst];
-    let factor = predicted.bounds.factor;
-    let terms = ORIGINS.iter().zip(spread.0).filter(|(_, size)| *size > 0.0);
-    let terms = terms.map(|(origin, size)| ((*origin).to_owned(), factor * size));
+    let bound = &composed(&bounded.composed.layer, name)?[worst];
     let r1 = reference_tap(&ladder.r1, name)?;
     let record = TapRecord {
         name: name.to_owned(),
@@ -95,9 +164,9 @@ fn tap(
         encryption: run.max_error,
         encryption_rms: run.rms,
         worst_index: worst,
-        encryption_bound: factor * spread.total(),
-        encryption_rss: estimate.deviation[worst],
-        terms: terms.collect(),
+        encryption_bound: bound.total,
+        encryption_rss: estimate(bounded, name)?.deviation[worst],
+        terms: bound.terms.iter().map(|term| (term.name.to_owned(), term.value)).collect(),
         slack_bits: if run.worst_error > 0.0 { run.slack_bits() } else { 0.0 },
     };
     let failure =
@@ -131,7 +200,19 @@ fn reference_tap<'a>(
     taps.get(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "reference" })
 }
 
-fn composed<'a>(predicted: &'a Predicted, name: &str) -> Result<&'a Composed, ConformError> {
-    let missing = |_| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
-    predicted.bounds.tap(name).map_err(missing)
+fn tensor<'a>(taps: &'a [Tensor], name: &str) -> Result<&'a Tensor, ConformError> {
+    let missing = || ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
+    taps.iter().find(|tensor| tensor.name == name).ok_or_else(missing)
+}
+
+fn estimate<'a>(
+    bounded: &'a Bounded,
+    name: &str,
+) -> Result<&'a touchstone_llm::backend::slots::Prediction, ConformError> {
+    let missing = || ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
+    bounded.predicted.estimates.tap(name).ok_or_else(missing)
+}
+
+fn composed(composed: &Composed, name: &str) -> Result<Vec<Bound>, ConformError> {
+    composed.tap(name).map_err(|e| side("reference", "composed errors", e))
 }

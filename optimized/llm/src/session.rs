@@ -170,13 +170,20 @@ pub fn predict(parameters: &Parameters, circuit: &Circuit<'_>, tokens: &[u32]) -
     run_predicted(&Predicted::new(parameters), parameters, circuit, tokens)
 }
 
+/// Fresh errors of every tap for a prompt: made between the taps before it and itself (`r[noise.layer.fresh]`).
+///
+/// # Errors
+/// As [`predict`].
+pub fn fresh(parameters: &Parameters, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<Predictions> {
+    run_predicted(&Predicted::cut_at_taps(parameters), parameters, circuit, tokens)
+}
+
 /// Bounds on the errors at every tap for a prompt (`r[noise.layer]`).
 ///
 /// # Errors
 /// As [`predict`].
 pub fn bounds(parameters: &Parameters, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<Bounds> {
-    let fresh = run_predicted(&Predicted::cut_at_taps(parameters), parameters, circuit, tokens)?;
-    compose(circuit.model(), &fresh)
+    compose(circuit.model(), &fresh(parameters, circuit, tokens)?)
 }
 
 fn run_predicted(
