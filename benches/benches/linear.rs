@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::collections::BTreeMap;
 use touchstone_benches::{Fixture, use_one_thread};
-use touchstone_ckks::circuits::linear::LinearMap;
+use touchstone_ckks::circuits::linear::{LinearMap, PreparedMap};
 use touchstone_ckks::{Complex64, Encoder, Evaluator, KernelKind};
 
 /// Diagonals `-31..=31`, as a map that merges five stages of a Fourier transform has them.
@@ -30,7 +30,7 @@ fn linear(criterion: &mut Criterion) {
             bencher.iter(|| full.apply(&evaluator, &encoder, &ct).expect("the keys were generated"));
         });
         let prepare = |map: &LinearMap| map.prepare(&encoder, ct.scale()).expect("small diagonals");
-        let mut run = |name: &str, prepared| {
+        let mut run = |name: &str, prepared: &PreparedMap| {
             group.bench_function(format!("{}/double hoisting, {name}", fixture.label()), |bencher| {
                 bencher.iter(|| prepared.apply(&evaluator, &ct, None).expect("the keys were generated"));
             });

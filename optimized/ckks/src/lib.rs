@@ -6,7 +6,7 @@
 //! * [`arith`]: residue vectors, transforms and base conversion.
 //! * [`ring`]: polynomials in residue form over the primes of a parameter set.
 //! * [`ckks`]: parameters, keys, encoding, encryption and evaluation, files, noise prediction.
-//! * [`circuits`]: linear maps, polynomials, reciprocals and inverse square roots.
+//! * [`circuits`]: linear maps, polynomials, reciprocals, inverse square roots and bootstrapping.
 //!
 //! ```
 //! use num_complex::Complex64;

@@ -137,35 +137,58 @@ impl BaseConverter {
     /// # Panics
     /// If `target` is out of range or the lengths do not match.
     pub fn convert_exact(&self, kernels: Kernels, y: &[f64], v: &[f64], target: usize, dst: &mut [u64]) {
-        let mut rows = [&[][..]; MAX_BASIS + 2];
-        let m = self.split_rows(y, dst.len(), &mut rows);
-        rows[m] = v;
-        let coefficients = &self.coefficients[target];
-        kernels.combine(&self.to[target], &rows[..=m], coefficients, dst);
+        assert_eq!(v.len(), dst.len(), "v is as long as the output");
+        self.convert_exact_part(kernels, y, v, 0, target, dst);
     }
 
-    /// [`BaseConverter::convert_exact`] plus `extra * c mod to[target]`, where `extra` holds
-    /// integers of magnitude below `2^49` (such as a centred limb) and `c` is a canonical residue.
+    /// [`BaseConverter::convert_exact`] of the `dst.len()` entries from `start` on.
     ///
     /// # Panics
-    /// If `target` is out of range, the lengths do not match or `c` is not canonical.
-    #[expect(clippy::too_many_arguments, reason = "two weighted inputs and an output")]
-    pub fn convert_exact_add(
+    /// If `target` is out of range, `y` is not made of `m` rows as long as `v`, or `v` ends before `start + dst.len()`.
+    pub fn convert_exact_part(
         &self,
         kernels: Kernels,
         y: &[f64],
         v: &[f64],
-        extra: &[f64],
-        c: u64,
+        start: usize,
+        target: usize,
+        dst: &mut [u64],
+    ) {
+        let mut rows = [&[][..]; MAX_BASIS + 2];
+        let m = self.split_rows(y, v.len(), &mut rows);
+        rows[m] = v;
+        for row in &mut rows[..=m] {
+            *row = &row[start..start + dst.len()];
+        }
+        kernels.combine(&self.to[target], &rows[..=m], &self.coefficients[target], dst);
+    }
+
+    /// [`BaseConverter::convert_exact_part`] plus `extra * c mod to[target]`, where `extra` holds
+    /// integers of magnitude below `2^49` (such as a centred limb) and `c` is a canonical residue.
+    ///
+    /// # Panics
+    /// As [`BaseConverter::convert_exact_part`]; if `extra` is not as long as `v` or `c` is not canonical.
+    #[expect(clippy::too_many_arguments, reason = "two weighted inputs, a place and an output")]
+    pub fn convert_exact_add_part(
+        &self,
+        kernels: Kernels,
+        y: &[f64],
+        v: &[f64],
+        (extra, c): (&[f64], u64),
+        start: usize,
         target: usize,
         dst: &mut [u64],
     ) {
         let to = &self.to[target];
         assert!(c < to.value(), "c is a canonical residue");
+        assert_eq!(v.len(), extra.len(), "the extra input is as long as v");
         let mut rows = [&[][..]; MAX_BASIS + 2];
-        let m = self.split_rows(y, dst.len(), &mut rows);
+        let m = self.split_rows(y, v.len(), &mut rows);
         rows[m] = v;
         rows[m + 1] = extra;
+        for row in &mut rows[..m + 2] {
+            *row = &row[start..start + dst.len()];
+        }
         let mut coefficients = [0.0; MAX_BASIS + 2];
         coefficients[..=m].copy_from_slice(&self.coefficients[target]);
         coefficients[m + 1] = to.center(c) as f64;

@@ -1,6 +1,6 @@
-//! Circuits on ciphertexts: linear maps, polynomials, reciprocals and inverse square roots.
+//! Circuits on ciphertexts: linear maps, polynomials, reciprocals, inverse square roots and bootstrapping.
 //!
-//! Every circuit takes and returns ciphertexts of canonical scale (`r[ckks.scale.canonical]`). Sums are formed *before*
+//! Circuits take and return ciphertexts of canonical scale (`r[ckks.scale.canonical]`) unless they say otherwise. Sums are formed *before*
 //! a rescale, where a product of canonical ciphertexts of level `l` has the label `fl(D_l D_l)`: a weight given towards
 //! that label costs no level, and the one rescale after it lands on the canonical scale of level `l - 1` exactly.
 

@@ -64,20 +64,15 @@ impl ToEphemeralKey {
         [&self.a[0], &self.a[1]]
     }
 
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
     /// The keys of the streams that the uniform half was drawn from; public.
     #[must_use]
     pub fn streams(&self) -> &[StreamKey; LIMBS] {
         &self.streams
     }
-}
-
-/// The keys to and from the ephemeral secret. Neither tells the secret itself, which is erased after key generation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EphemeralKeys {
-    /// From the secret to the ephemeral one, at level 0.
-    pub to: ToEphemeralKey,
-    /// From the ephemeral secret back, up to the top level (`r[boot.key.from-ephemeral]`).
-    pub from: SwitchKey,
 }
 
 /// Prime indices of `q_0` and `p_0`.
@@ -105,11 +100,12 @@ pub(crate) fn section<'a>(context: &'a Context, operation: &'static str) -> Resu
 }
 
 impl KeyGenerator {
-    /// The keys to and from an ephemeral secret of the parameter set's weight, which is drawn, used and erased.
+    /// The keys to and from an ephemeral secret of the parameter set's weight, which is drawn, used and erased: that from the
+    /// secret to the ephemeral one, and that back, up to the top level (`r[boot.key.from-ephemeral]`).
     ///
     /// # Errors
     /// [`CkksError::Argument`] for a set without bootstrapping; [`CkksError::Fingerprint`] for another set's secret.
-    pub fn ephemeral_keys(&self, secret: &SecretKey) -> Result<EphemeralKeys, CkksError> {
+    pub fn ephemeral_keys(&self, secret: &SecretKey) -> Result<(ToEphemeralKey, SwitchKey), CkksError> {
         let (context, operation) = (self.context(), "ephemeral_keys");
         let weight = section(context, operation)?.ephemeral_weight;
         context.check_fingerprint(operation, &secret.fingerprint)?;
@@ -119,7 +115,7 @@ impl KeyGenerator {
         let to = to_ephemeral_key(context, self.seed(), secret, &source);
         sparse.zeroize();
         let from = self.switch_key(secret, source, FROM_EPHEMERAL_KEY_ID, top)?;
-        Ok(EphemeralKeys { to, from })
+        Ok((to, from))
     }
 }
 
@@ -160,7 +156,7 @@ impl Evaluator {
         if a.level() != 0 {
             return Err(CkksError::Level { operation, expected: 0, got: a.level() });
         }
-        let key = &self.keys().ephemeral(0)?.to;
+        let key = self.keys().to_ephemeral()?;
         context.check_fingerprint(operation, &key.fingerprint)?;
         let (ring, kernels) = (context.ring(), context.ring().kernels());
         let [q0, p0] = primes(context).map(|prime| ring.table(prime));
@@ -234,7 +230,7 @@ impl Evaluator {
         let context = self.context();
         context.check_fingerprint(operation, &a.fingerprint)?;
         self.check_degree(operation, a, 1)?;
-        let key = &self.keys().ephemeral(a.level())?.from;
+        let key = self.keys().from_ephemeral(a.level())?;
         context.check_fingerprint(operation, &key.fingerprint)?;
         let (u0, u1) = key_product(context, &a.polys[1], key);
         let (c0, c1) = rayon::join(|| mod_down_add(context, u0, Some(&a.polys[0])), || mod_down(context, u1));

@@ -1,7 +1,7 @@
 //! Secret, public and evaluation keys.
 
 use super::context::Context;
-use super::ephemeral::EphemeralKeys;
+use super::ephemeral::ToEphemeralKey;
 use super::sampler::{Stream, StreamKey, limb_id};
 use crate::CkksError;
 use crate::ring::{Form, Poly};
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use touchstone_spec::params::SecretDistribution;
-use touchstone_spec::sampling::{FROM_EPHEMERAL_KEY_ID, RELINEARISATION_KEY_ID};
+use touchstone_spec::sampling::{FROM_EPHEMERAL_KEY_ID, RELINEARISATION_KEY_ID, TO_EPHEMERAL_KEY_ID};
 use zeroize::Zeroize;
 
 /// The secret `s` (`r[ckks.key.secret]`). Erased when dropped.
@@ -283,7 +283,7 @@ impl SwitchKey {
     fn purpose(&self) -> String {
         match self.key_id {
             RELINEARISATION_KEY_ID => "relinearisation".to_owned(),
-            FROM_EPHEMERAL_KEY_ID => EPHEMERAL.to_owned(),
+            FROM_EPHEMERAL_KEY_ID => FROM_EPHEMERAL.to_owned(),
             g => format!("automorphism X -> X^{g}"),
         }
     }
@@ -371,8 +371,41 @@ fn permute_in_place(context: &Context, g: u64, poly: &mut Poly) -> Result<(), Ck
     Ok(())
 }
 
-/// The purpose of ephemeral keys in errors.
-const EPHEMERAL: &str = "the ephemeral secret";
+/// Purposes of ephemeral keys in errors.
+const TO_EPHEMERAL: &str = "the switch to the ephemeral secret";
+const FROM_EPHEMERAL: &str = "the switch from the ephemeral secret";
+
+/// A key of any kind that an evaluator may use.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EvaluationKey {
+    /// For relinearisation, an automorphism or the way back from the ephemeral secret.
+    Switch(SwitchKey),
+    /// For the way to the ephemeral secret.
+    ToEphemeral(ToEphemeralKey),
+}
+
+impl EvaluationKey {
+    /// The key id (`r[sample.stream]`).
+    #[must_use]
+    pub fn key_id(&self) -> u32 {
+        match self {
+            Self::Switch(key) => key.key_id,
+            Self::ToEphemeral(_) => TO_EPHEMERAL_KEY_ID,
+        }
+    }
+}
+
+impl From<SwitchKey> for EvaluationKey {
+    fn from(key: SwitchKey) -> Self {
+        Self::Switch(key)
+    }
+}
+
+impl From<ToEphemeralKey> for EvaluationKey {
+    fn from(key: ToEphemeralKey) -> Self {
+        Self::ToEphemeral(key)
+    }
+}
 
 /// The keys an evaluator may use.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -381,8 +414,10 @@ pub struct EvaluationKeys {
     pub relin: Option<SwitchKey>,
     /// Keys of automorphisms `X -> X^g` by `g`.
     pub galois: BTreeMap<u64, SwitchKey>,
-    /// Keys to and from the ephemeral secret of bootstrapping.
-    pub ephemeral: Option<EphemeralKeys>,
+    /// The key to the ephemeral secret of bootstrapping.
+    pub to_ephemeral: Option<ToEphemeralKey>,
+    /// The key back from it.
+    pub from_ephemeral: Option<SwitchKey>,
 }
 
 impl EvaluationKeys {
@@ -392,14 +427,17 @@ impl EvaluationKeys {
         Self::default()
     }
 
-    /// Adds a relinearisation key or one of an automorphism under its purpose, replacing one of the same purpose. Ephemeral
-    /// keys come in pairs, which have a field of their own.
-    pub fn insert(&mut self, key: SwitchKey) {
-        match key.key_id {
-            RELINEARISATION_KEY_ID => self.relin = Some(key),
-            g => {
-                self.galois.insert(u64::from(g), key);
-            }
+    /// Adds a key under its purpose, replacing one of the same purpose.
+    pub fn insert(&mut self, key: impl Into<EvaluationKey>) {
+        match key.into() {
+            EvaluationKey::ToEphemeral(key) => self.to_ephemeral = Some(key),
+            EvaluationKey::Switch(key) => match key.key_id {
+                RELINEARISATION_KEY_ID => self.relin = Some(key),
+                FROM_EPHEMERAL_KEY_ID => self.from_ephemeral = Some(key),
+                g => {
+                    self.galois.insert(u64::from(g), key);
+                }
+            },
         }
     }
 
@@ -411,24 +449,36 @@ impl EvaluationKeys {
         serves(self.relin.as_ref(), level, || "relinearisation".to_owned())
     }
 
-    /// The keys to and from the ephemeral secret, if they serve `level`.
+    /// The key to the ephemeral secret.
+    ///
+    /// # Errors
+    /// [`CkksError::MissingKey`].
+    pub fn to_ephemeral(&self) -> Result<&ToEphemeralKey, CkksError> {
+        let missing = || CkksError::MissingKey { what: TO_EPHEMERAL.to_owned(), level: 0 };
+        self.to_ephemeral.as_ref().ok_or_else(missing)
+    }
+
+    /// The key from the ephemeral secret, if it serves `level`.
     ///
     /// # Errors
     /// [`CkksError::MissingKey`] or [`CkksError::KeyLevel`].
-    pub fn ephemeral(&self, level: usize) -> Result<&EphemeralKeys, CkksError> {
-        let missing = || CkksError::MissingKey { what: EPHEMERAL.to_owned(), level };
-        let keys = self.ephemeral.as_ref().ok_or_else(missing)?;
-        serves(Some(&keys.from), level, || EPHEMERAL.to_owned())?;
-        Ok(keys)
+    pub fn from_ephemeral(&self, level: usize) -> Result<&SwitchKey, CkksError> {
+        serves(self.from_ephemeral.as_ref(), level, || FROM_EPHEMERAL.to_owned())
+    }
+
+    /// All switching keys, in order of their ids.
+    pub fn switch_keys(&self) -> impl Iterator<Item = &SwitchKey> {
+        let mut all: Vec<&SwitchKey> =
+            self.relin.iter().chain(self.galois.values()).chain(&self.from_ephemeral).collect();
+        all.sort_unstable_by_key(|key| key.key_id);
+        all.into_iter()
     }
 
     /// Bytes that all keys hold in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let ephemeral = self.ephemeral.iter();
-        let small: usize = ephemeral.clone().flat_map(|keys| keys.to.b()).map(<[u64]>::len).sum();
-        let large = self.relin.iter().chain(self.galois.values()).chain(ephemeral.map(|keys| &keys.from));
-        2 * size_of::<u64>() * small + large.map(SwitchKey::bytes).sum::<usize>()
+        let small: usize = self.to_ephemeral.iter().flat_map(ToEphemeralKey::b).map(<[u64]>::len).sum();
+        2 * size_of::<u64>() * small + self.switch_keys().map(SwitchKey::bytes).sum::<usize>()
     }
 
     /// The key of the automorphism `X -> X^g`, if it serves `level`. `what` names the purpose in errors.

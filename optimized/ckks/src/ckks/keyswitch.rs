@@ -164,13 +164,32 @@ impl Remainder {
         &self.block[..self.len]
     }
 
-    /// The remainder modulo chain prime `j`, in evaluation form.
-    fn limb(&self, context: &Context, j: usize) -> Limb {
+    /// The remainder modulo some chain primes, in evaluation form.
+    fn limbs(&self, context: &Context, primes: Range<usize>) -> Vec<Limb> {
+        let converter = context.mod_down();
+        self.transformed(context, primes, |j, start, part| {
+            converter.convert_exact_part(context.ring().kernels(), self.y(), &self.v, start, j, part);
+        })
+    }
+
+    /// Limbs of some chain primes in evaluation form, filled part by part by `convert(j, start, part)`, so that the rows
+    /// come from memory once for all of them.
+    fn transformed(
+        &self,
+        context: &Context,
+        primes: Range<usize>,
+        convert: impl Fn(usize, usize, &mut [u64]),
+    ) -> Vec<Limb> {
         let ring = context.ring();
-        let mut limb = context.scratch_limb();
-        context.mod_down().convert_exact(ring.kernels(), self.y(), &self.v, j, &mut limb);
-        ring.kernels().ntt(ring.table(j), &mut limb);
-        limb
+        let mut limbs: Vec<Limb> = primes.clone().map(|_| context.scratch_limb()).collect();
+        let part = CACHED_PART.min(ring.n());
+        for start in (0..ring.n()).step_by(part) {
+            for (j, limb) in primes.clone().zip(&mut limbs) {
+                convert(j, start, &mut limb[start..start + part]);
+            }
+        }
+        primes.zip(&mut limbs).for_each(|(j, limb)| ring.kernels().ntt(ring.table(j), limb));
+        limbs
     }
 }
 
@@ -188,21 +207,24 @@ pub(crate) fn mod_down_add(context: &Context, u: Poly, add: Option<&Poly>) -> Po
 pub(crate) fn mod_down_galois(context: &Context, mut u: Poly, add: Option<&Poly>, permutation: Option<&[u32]>) -> Poly {
     let remainder = Remainder::take(context, &mut u);
     let (ring, kernels) = (context.ring(), context.ring().kernels());
-    u.limbs_mut().par_iter_mut().enumerate().for_each(|(j, limb)| {
-        let (modulus, inverse) = (ring.modulus(j), context.special_inverse(j));
-        let mut r = remainder.limb(context, j);
-        let mut out = context.scratch_limb();
-        match add {
-            Some(add) => kernels.sub_mul_scalar_add(modulus, &mut out, limb, &r, inverse, add.limb(j)),
-            None => kernels.sub_mul_scalar(modulus, &mut out, limb, &r, inverse),
-        }
-        *limb = match permutation {
-            Some(permutation) => {
-                kernels.permute(&out, permutation, &mut r);
-                r
+    u.limbs_mut().par_chunks_mut(GROUP).enumerate().for_each(|(group, limbs)| {
+        let first = group * GROUP;
+        let remainders = remainder.limbs(context, first..first + limbs.len());
+        for ((j, limb), mut r) in (first..).zip(limbs).zip(remainders) {
+            let (modulus, inverse) = (ring.modulus(j), context.special_inverse(j));
+            let mut out = context.scratch_limb();
+            match add {
+                Some(add) => kernels.sub_mul_scalar_add(modulus, &mut out, limb, &r, inverse, add.limb(j)),
+                None => kernels.sub_mul_scalar(modulus, &mut out, limb, &r, inverse),
             }
-            None => out,
-        };
+            *limb = match permutation {
+                Some(permutation) => {
+                    kernels.permute(&out, permutation, &mut r);
+                    r
+                }
+                None => out,
+            };
+        }
     });
     u
 }
@@ -226,36 +248,41 @@ fn mod_down_add_rescale(context: &Context, mut u: Poly, d: Option<&Poly>) -> Pol
     let remainder = Remainder::take(context, &mut u);
     let (ring, kernels) = (context.ring(), context.ring().kernels());
 
-    let r = remainder.limb(context, level);
+    let r = &remainder.limbs(context, level..level + 1)[0];
     let mut last = context.scratch_limb();
     let inverse = context.special_inverse(level);
     match d {
         Some(d) => {
-            kernels.sub_mul_scalar_add(ring.modulus(level), &mut last, u.limb(level), &r, inverse, d.limb(level));
+            kernels.sub_mul_scalar_add(ring.modulus(level), &mut last, u.limb(level), r, inverse, d.limb(level));
         }
-        None => kernels.sub_mul_scalar(ring.modulus(level), &mut last, u.limb(level), &r, inverse),
+        None => kernels.sub_mul_scalar(ring.modulus(level), &mut last, u.limb(level), r, inverse),
     }
     let mut rho = context.scratch_row();
     kernels.intt_center(ring.table(level), &mut rho, &last, 1);
 
     u.truncate(level - 1);
     let converter = context.mod_down_rescale(level);
-    u.limbs_mut().par_iter_mut().enumerate().for_each(|(j, limb)| {
-        let modulus = ring.modulus(j);
-        let chain_inverse = context.chain_inverse(level, j);
-        let both = modulus.mul(context.special_inverse(j), chain_inverse);
-        let (mut sum, mut out) = (context.scratch_limb(), context.scratch_limb());
-        let (y, v) = (remainder.y(), &remainder.v);
-        converter.convert_exact_add(kernels, y, v, &rho, chain_inverse, j, &mut sum);
-        kernels.ntt(ring.table(j), &mut sum);
-        match d {
-            Some(d) => kernels.combine2_sub(modulus, &mut out, [limb, d.limb(j)], [both, chain_inverse], &sum),
-            None => {
-                kernels.mul_scalar(modulus, &mut out, limb, both);
-                kernels.sub_assign(modulus, &mut out, &sum);
+    let (y, v) = (remainder.y(), &remainder.v);
+    u.limbs_mut().par_chunks_mut(GROUP).enumerate().for_each(|(group, limbs)| {
+        let first = group * GROUP;
+        let sums = remainder.transformed(context, first..first + limbs.len(), |j, start, part| {
+            let extra = (&rho[..], context.chain_inverse(level, j));
+            converter.convert_exact_add_part(kernels, y, v, extra, start, j, part);
+        });
+        for ((j, limb), sum) in (first..).zip(limbs).zip(sums) {
+            let modulus = ring.modulus(j);
+            let chain_inverse = context.chain_inverse(level, j);
+            let both = modulus.mul(context.special_inverse(j), chain_inverse);
+            let mut out = context.scratch_limb();
+            match d {
+                Some(d) => kernels.combine2_sub(modulus, &mut out, [limb, d.limb(j)], [both, chain_inverse], &sum),
+                None => {
+                    kernels.mul_scalar(modulus, &mut out, limb, both);
+                    kernels.sub_assign(modulus, &mut out, &sum);
+                }
             }
+            *limb = out;
         }
-        *limb = out;
     });
     u
 }

@@ -461,6 +461,52 @@ mod tests {
         assert!(matches!(error, CkksError::Insecure { .. }), "{error}");
     }
 
+    fn refused_bootstrap(change: impl FnOnce(&mut ParameterLiteral, &mut BootstrapLiteral)) {
+        let mut literal = ParameterLiteral::preset("toy-n8-boot").unwrap();
+        let mut boot = literal.bootstrap.take().unwrap();
+        change(&mut literal, &mut boot);
+        literal.bootstrap = Some(boot);
+        let error = Parameters::from_literal(&literal, Security::AllowInsecure).unwrap_err();
+        assert!(matches!(error, CkksError::Parameters { .. }), "{error}");
+    }
+
+    #[test]
+    fn bootstrapping_sections_that_do_not_fit_are_refused() {
+        refused_bootstrap(|_, b| b.ephemeral_weight = 0);
+        refused_bootstrap(|_, b| b.ephemeral_weight = 257);
+        refused_bootstrap(|_, b| b.range = 16);
+        refused_bootstrap(|_, b| b.slots_to_coeffs[0].log_radix = 2);
+        refused_bootstrap(|_, b| b.coeffs_to_slots[0].log_radix = u32::MAX);
+        refused_bootstrap(|_, b| b.slots_to_coeffs[0].label = HexFloat(f64::NAN));
+        refused_bootstrap(|_, b| b.slots_to_coeffs[1].label.0 *= 2.0);
+        refused_bootstrap(|_, b| b.coeffs_to_slots[1].label.0 *= 2.0);
+        refused_bootstrap(|_, b| b.message_ratio = u32::MAX);
+        refused_bootstrap(|_, b| b.cosine[1] = HexFloat(0.1));
+        refused_bootstrap(|_, b| b.cosine.clear());
+        refused_bootstrap(|_, b| b.cosine.truncate(21));
+        refused_bootstrap(|_, b| b.cosine[2] = HexFloat(f64::INFINITY));
+        refused_bootstrap(|_, b| b.double_angles = u32::MAX);
+        refused_bootstrap(|_, b| b.output.clear());
+        refused_bootstrap(|_, b| b.output[0].0 *= 1.5);
+        refused_bootstrap(|_, b| b.output.push(HexFloat(1.0)));
+        refused_bootstrap(|_, b| b.output_level = 1);
+        // Scales above and below the output level follow the recursion; the one at it is the section's.
+        for level in [3, 5] {
+            refused_bootstrap(|l, _| l.canonical_scales[level].0 *= 1.0 + 1e-15);
+        }
+    }
+
+    #[test]
+    fn the_weight_of_the_ephemeral_secret_enters_the_fingerprint() {
+        let literal = ParameterLiteral::preset("toy-n8-boot").unwrap();
+        let made = |l: &ParameterLiteral| Parameters::from_literal(l, Security::AllowInsecure).unwrap().fingerprint();
+        let mut other = literal.clone();
+        if let Some(boot) = &mut other.bootstrap {
+            boot.ephemeral_weight = 16;
+        }
+        assert_ne!(made(&other), made(&literal));
+    }
+
     #[test]
     fn name_and_description_do_not_enter_the_fingerprint() {
         let mut renamed = literal();

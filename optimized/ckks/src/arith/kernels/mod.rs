@@ -283,7 +283,7 @@ impl Kernels {
     ///
     /// Per remaining prime `q`, `d + (x - ntt(r)) / P` rescaled by `q_l` with remainder `rho` is
     /// `x / (P q_l) + d / q_l - ntt(r / (P q_l) + rho / q_l)`. The argument of the one transform is
-    /// what [`BaseConverter::convert_exact_add`](super::BaseConverter::convert_exact_add) yields for
+    /// what [`BaseConverter::convert_exact_add_part`](super::BaseConverter::convert_exact_add_part) yields for
     /// target scale `1 / (P q_l)`, extra input `rho` and `c = 1 / q_l`.
     #[inline]
     pub fn combine2_sub(self, m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[u64]) {

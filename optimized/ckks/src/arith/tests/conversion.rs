@@ -112,7 +112,14 @@ fn conversions_match_their_formulas() {
                 let [mut fast, mut exact, mut added] = [(); 3].map(|()| vec![0; N]);
                 converter.convert(k, &y, index, &mut fast);
                 converter.convert_exact(k, &y, &v, index, &mut exact);
-                converter.convert_exact_add(k, &y, &v, &extra, c, index, &mut added);
+                for (part, added) in added.chunks_mut(N / 2).enumerate() {
+                    converter.convert_exact_add_part(k, &y, &v, (&extra, c), part * (N / 2), index, added);
+                }
+                let mut parts = vec![0; N];
+                for (part, exact) in parts.chunks_mut(N / 2).enumerate() {
+                    converter.convert_exact_part(k, &y, &v, part * (N / 2), index, exact);
+                }
+                assert_eq!(parts, exact);
                 for i in 0..N {
                     let term = |j: usize| t.mul(t.from_i64(centred(j, i)), product(t, j));
                     let w = (0..from.len()).fold(0, |acc, j| t.add(acc, term(j)));

@@ -146,8 +146,10 @@ impl Bootstrapper {
                 keys.insert(generator.galois_key(secret, g, level)?);
             }
         }
-        if keys.ephemeral.is_none() {
-            keys.ephemeral = Some(generator.ephemeral_keys(secret)?);
+        if keys.to_ephemeral.is_none() || keys.from_ephemeral(self.context.parameters().max_level()).is_err() {
+            let (to, from) = generator.ephemeral_keys(secret)?;
+            keys.insert(to);
+            keys.insert(from);
         }
         Ok(())
     }

@@ -194,9 +194,14 @@ fn unsuitable_inputs_are_refused() {
     let lazy = ev.mul_lazy(&ct, &ct).unwrap();
     assert!(matches!(boot.bootstrap(&ev, &lazy), Err(CkksError::Degree { .. })));
 
-    fixture.keys.ephemeral = None;
-    let error = fixture.bootstrapper.bootstrap(&fixture.evaluator(), &ct).unwrap_err();
-    assert!(matches!(&error, CkksError::MissingKey { what, .. } if what == "the ephemeral secret"), "{error}");
+    for lacking in ["the switch from the ephemeral secret", "the switch to the ephemeral secret"] {
+        match fixture.keys.from_ephemeral.take() {
+            Some(_) => {}
+            None => fixture.keys.to_ephemeral = None,
+        }
+        let error = fixture.bootstrapper.bootstrap(&fixture.evaluator(), &ct).unwrap_err();
+        assert!(matches!(&error, CkksError::MissingKey { what, .. } if what == lacking), "{error}");
+    }
     let bare = Evaluator::new(&fixture.context, &EvaluationKeys::new());
     assert!(matches!(fixture.bootstrapper.bootstrap(&bare, &ct), Err(CkksError::MissingKey { .. })));
 }

@@ -1,12 +1,15 @@
 //! Secret, public and evaluation keys (`r[format.secret-key]`, `r[format.public-key]`, `r[format.evaluation-keys]`).
 
-use super::wire::{Sink, Source, poly_bytes, streams_bytes};
+use super::wire::{STREAM_KEY_BYTES, Sink, Source, poly_bytes, residue_bytes, streams_bytes};
 use super::{FormatError, Kind, begin, open};
 use crate::CkksError;
+use crate::arith::NttTable;
 use crate::ckks::context::Context;
-use crate::ckks::keys::{EvaluationKeys, PublicKey, SecretKey, SwitchKey};
+use crate::ckks::ephemeral::ToEphemeralKey;
+use crate::ckks::keys::{EvaluationKey, EvaluationKeys, PublicKey, SecretKey, SwitchKey};
+use crate::ckks::sampler::StreamKey;
 use std::io::{Read, Write};
-use touchstone_spec::sampling::RELINEARISATION_KEY_ID;
+use touchstone_spec::sampling::{FROM_EPHEMERAL_KEY_ID, RELINEARISATION_KEY_ID, TO_EPHEMERAL_KEY_ID};
 use zeroize::Zeroizing;
 
 /// Coefficients per byte of a secret key.
@@ -91,8 +94,22 @@ fn check_payload<R: Read>(source: &Source<R>, expected: u64) -> Result<(), Forma
 }
 
 fn table_payload(context: &Context, entries: &[(u32, usize)]) -> u64 {
-    let body = |level: usize| context.parameters().digits(level) as u64 * half_bytes(context, level);
-    4 + entries.iter().map(|(_, level)| 8 + body(*level)).sum::<u64>()
+    let body = |&(key_id, level): &(u32, usize)| match key_id {
+        TO_EPHEMERAL_KEY_ID => to_ephemeral_bytes(context),
+        _ => context.parameters().digits(level) as u64 * half_bytes(context, level),
+    };
+    4 + entries.iter().map(|entry| 8 + body(entry)).sum::<u64>()
+}
+
+/// `q_0` and `p_0`.
+fn ephemeral_primes(context: &Context) -> [u64; 2] {
+    [context.parameters().chain()[0], context.parameters().special()[0]]
+}
+
+/// Stream keys and first half of the key to the ephemeral secret.
+fn to_ephemeral_bytes(context: &Context) -> u64 {
+    let limb = |prime| (STREAM_KEY_BYTES + context.parameters().n() * residue_bytes(prime)) as u64;
+    ephemeral_primes(context).into_iter().map(limb).sum()
 }
 
 /// Writes evaluation keys one by one, so that each can be dropped before the next is made.
@@ -104,7 +121,8 @@ pub struct EvaluationKeyWriter<W> {
 }
 
 impl<W: Write> EvaluationKeyWriter<W> {
-    /// Writes the header and the table of the keys to come: key id (0 for relinearisation, `g` for `X -> X^g`) and level.
+    /// Writes the header and the table of the keys to come: key id (0 for relinearisation, 2 and 4 for the ephemeral secret, `g`
+    /// for `X -> X^g`) and level.
     ///
     /// # Errors
     /// [`CkksError::Argument`] unless the key ids ascend strictly, [`CkksError::Level`] for a level above the top one,
@@ -132,11 +150,7 @@ impl<W: Write> EvaluationKeyWriter<W> {
     pub fn write(&mut self, key: &SwitchKey) -> Result<(), CkksError> {
         let operation = "EvaluationKeyWriter::write";
         self.context.check_fingerprint(operation, &key.fingerprint)?;
-        let next = self.entries.get(self.written).copied();
-        if next != Some((key.key_id(), key.level())) {
-            let got = format!("key {} of level {}, next is {next:?}", key.key_id(), key.level());
-            return Err(CkksError::Argument { operation, expected: "the next key of the table", got });
-        }
+        self.check_next(operation, (key.key_id(), key.level()))?;
         for digit in 0..key.digit_count() {
             self.sink.streams(key.streams(digit))?;
             let (b, _) = key.digit(&self.context, digit)?;
@@ -144,6 +158,35 @@ impl<W: Write> EvaluationKeyWriter<W> {
         }
         self.written += 1;
         Ok(())
+    }
+
+    /// Writes the key to the ephemeral secret, which must be the next of the table: key id 4, level 0.
+    ///
+    /// # Errors
+    /// As [`EvaluationKeyWriter::write`].
+    pub fn write_to_ephemeral(&mut self, key: &ToEphemeralKey) -> Result<(), CkksError> {
+        let operation = "EvaluationKeyWriter::write_to_ephemeral";
+        self.context.check_fingerprint(operation, key.fingerprint())?;
+        self.check_next(operation, (TO_EPHEMERAL_KEY_ID, 0))?;
+        self.sink.streams(key.streams())?;
+        for ((b, table), prime) in
+            key.b().into_iter().zip(ephemeral_tables(&self.context)).zip(ephemeral_primes(&self.context))
+        {
+            let mut limb = b.to_vec();
+            self.context.ring().kernels().intt(table, &mut limb);
+            self.sink.limb("key to the ephemeral secret", prime, &limb)?;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    fn check_next(&self, operation: &'static str, entry: (u32, usize)) -> Result<(), CkksError> {
+        let next = self.entries.get(self.written).copied();
+        if next == Some(entry) {
+            return Ok(());
+        }
+        let got = format!("key {} of level {}, next is {next:?}", entry.0, entry.1);
+        Err(CkksError::Argument { operation, expected: "the next key of the table", got })
     }
 
     /// Ends the file.
@@ -165,10 +208,17 @@ impl<W: Write> EvaluationKeyWriter<W> {
 /// # Errors
 /// [`CkksError::Fingerprint`] for keys of other parameters, [`CkksError::Format`] if writing fails.
 pub fn write_evaluation_keys<W: Write>(writer: W, context: &Context, keys: &EvaluationKeys) -> Result<(), CkksError> {
-    let all: Vec<&SwitchKey> = keys.relin.iter().chain(keys.galois.values()).collect();
-    let entries: Vec<_> = all.iter().map(|key| (key.key_id(), key.level())).collect();
+    let mut entries: Vec<_> = keys.switch_keys().map(|key| (key.key_id(), key.level())).collect();
+    entries.extend(keys.to_ephemeral.iter().map(|_| (TO_EPHEMERAL_KEY_ID, 0)));
+    entries.sort_unstable();
     let mut writer = EvaluationKeyWriter::new(writer, context, &entries)?;
-    all.into_iter().try_for_each(|key| writer.write(key))?;
+    let mut switch_keys = keys.switch_keys();
+    for (key_id, _) in entries {
+        match &keys.to_ephemeral {
+            Some(key) if key_id == TO_EPHEMERAL_KEY_ID => writer.write_to_ephemeral(key)?,
+            _ => switch_keys.next().map_or(Ok(()), |key| writer.write(key))?,
+        }
+    }
     writer.finish()
 }
 
@@ -206,23 +256,51 @@ impl<R: Read> EvaluationKeyReader<R> {
     ///
     /// # Errors
     /// [`CkksError::Format`].
-    pub fn next_key(&mut self) -> Result<Option<SwitchKey>, CkksError> {
+    pub fn next_key(&mut self) -> Result<Option<EvaluationKey>, CkksError> {
         let Some(&(key_id, level)) = self.entries.get(self.read) else {
             self.source.finish()?;
             return Ok(None);
         };
+        self.read += 1;
+        if key_id == TO_EPHEMERAL_KEY_ID {
+            return self.read_to_ephemeral().map(|key| Some(key.into()));
+        }
         let (mut halves, mut streams) = (Vec::new(), Vec::new());
         for _ in 0..self.context.parameters().digits(level) {
             streams.push(self.source.streams(&self.context, level, true)?);
             halves.push(self.source.poly("key-switching key", &self.context, level, true)?);
         }
-        self.read += 1;
-        SwitchKey::from_parts(&self.context, key_id, level, halves, streams).map(Some)
+        SwitchKey::from_parts(&self.context, key_id, level, halves, streams).map(|key| Some(key.into()))
     }
+
+    fn read_to_ephemeral(&mut self) -> Result<ToEphemeralKey, CkksError> {
+        let what = "key to the ephemeral secret";
+        self.source.expect(what, to_ephemeral_bytes(&self.context))?;
+        let mut stream = || self.source.array("stream key").map(StreamKey::from_bytes);
+        let streams = [stream()?, stream()?];
+        let n = self.context.parameters().n();
+        let mut b = [vec![0; n], vec![0; n]];
+        let tables = ephemeral_tables(&self.context);
+        for ((limb, table), prime) in b.iter_mut().zip(tables).zip(ephemeral_primes(&self.context)) {
+            self.source.limb(what, prime, limb)?;
+            self.context.ring().kernels().ntt(table, limb);
+        }
+        ToEphemeralKey::from_parts(&self.context, b, streams)
+    }
+}
+
+/// The transforms modulo `q_0` and `p_0`.
+fn ephemeral_tables(context: &Context) -> [&NttTable; 2] {
+    [context.ring().table(0), context.ring().table(context.ring().chain_len())]
 }
 
 fn read_table<R: Read>(source: &mut Source<R>, context: &Context) -> Result<Vec<(u32, usize)>, FormatError> {
     let (n, top) = (context.parameters().n() as u32, context.parameters().max_level());
+    // Only a set with bootstrapping has keys to and from an ephemeral secret.
+    let known_ids: &[u32] = match context.parameters().bootstrap() {
+        Some(_) => &[RELINEARISATION_KEY_ID, FROM_EPHEMERAL_KEY_ID, TO_EPHEMERAL_KEY_ID],
+        None => &[RELINEARISATION_KEY_ID],
+    };
     let (what, offset) = ("number of keys", source.offset());
     let count = source.u32(what)?;
     if count > n + 1 {
@@ -233,13 +311,14 @@ fn read_table<R: Read>(source: &mut Source<R>, context: &Context) -> Result<Vec<
     for _ in 0..count {
         let offset = source.offset();
         let key_id = source.u32("key id")?;
-        let known = key_id == RELINEARISATION_KEY_ID || (key_id % 2 == 1 && key_id < 2 * n);
+        let known = known_ids.contains(&key_id) || (key_id % 2 == 1 && key_id < 2 * n);
         if !known || entries.last().is_some_and(|(last, _)| *last >= key_id) {
-            let expected = format!("0 or an odd number below {}, ascending", 2 * n);
+            let expected = format!("one of {known_ids:?} or an odd number below {}, ascending", 2 * n);
             return Err(FormatError::Value { what: "key id", offset, expected, got: key_id.to_string() });
         }
         let offset = source.offset();
         let level = source.u32("key level")?;
+        let top = if key_id == TO_EPHEMERAL_KEY_ID { 0 } else { top };
         if level as usize > top {
             let (expected, got) = (format!("at most {top}"), level.to_string());
             return Err(FormatError::Value { what: "key level", offset, expected, got });

@@ -223,7 +223,7 @@ fn keys_are_written_and_read_one_by_one() {
     let mut reader = EvaluationKeyReader::new(&bytes[..], &fixture.context).unwrap();
     assert_eq!(reader.entries(), entries);
     for key in all {
-        assert_eq!(reader.next_key().unwrap().as_ref(), Some(key));
+        assert_eq!(reader.next_key().unwrap(), Some(key.clone().into()));
     }
     assert_eq!(reader.next_key().unwrap(), None);
 
@@ -231,6 +231,31 @@ fn keys_are_written_and_read_one_by_one() {
     assert!(EvaluationKeyWriter::new(Vec::new(), &fixture.context, &unsorted).is_err());
     let unfinished = EvaluationKeyWriter::new(Vec::new(), &fixture.context, &entries).unwrap();
     assert!(matches!(unfinished.finish(), Err(CkksError::Argument { .. })));
+}
+
+#[test]
+fn ephemeral_keys_are_written_and_read() {
+    let fixture = Fixture::new("toy-n5-boot");
+    let context = &fixture.context;
+    let mut keys = fixture.evaluation_keys(1);
+    let (to, from) = fixture.generator.ephemeral_keys(&fixture.generator.secret_key()).unwrap();
+    keys.insert(to);
+    keys.insert(from);
+    let mut bytes = Vec::new();
+    write_evaluation_keys(&mut bytes, context, &keys).unwrap();
+    let reader = EvaluationKeyReader::new(&bytes[..], context).unwrap();
+    let ids: Vec<u32> = reader.entries().iter().map(|entry| entry.0).collect();
+    assert!(ids.starts_with(&[0, 2, 4]), "{ids:?}");
+    assert_eq!(read_evaluation_keys(&bytes[..], context).unwrap(), keys);
+    for length in (0..bytes.len()).step_by(7) {
+        let error = format_error(fixture.read(Kind::EvaluationKeys, &bytes[..length]));
+        assert!(matches!(error, FormatError::Truncated { .. }), "{length}: {error}");
+    }
+    // The level of key 4, the third entry after header and count, can only be 0.
+    let level = 56 + 4 + 2 * 8 + 4;
+    bytes[level] = 1;
+    let error = format_error(fixture.read(Kind::EvaluationKeys, &bytes));
+    assert!(matches!(error, FormatError::Value { what: "key level", .. }), "{error}");
 }
 
 #[test]

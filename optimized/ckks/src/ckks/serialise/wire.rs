@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 pub(super) const STREAM_KEY_BYTES: usize = 16;
 
 /// Bytes of one residue: as many as the prime needs.
-fn residue_bytes(prime: u64) -> usize {
+pub(super) fn residue_bytes(prime: u64) -> usize {
     (u64::BITS - prime.leading_zeros()).div_ceil(8) as usize
 }
 
@@ -105,6 +105,26 @@ impl<R: Read> Source<R> {
         (0..count).map(|_| self.array("stream key").map(StreamKey::from_bytes)).collect()
     }
 
+    /// Canonical residues modulo a prime, in coefficient form.
+    pub(super) fn limb(&mut self, what: &'static str, prime: u64, limb: &mut [u64]) -> Result<(), FormatError> {
+        let width = residue_bytes(prime);
+        let start = self.offset;
+        self.expect(what, (limb.len() * width) as u64)?;
+        let mut bytes = vec![0; limb.len() * width];
+        self.fill(what, &mut bytes)?;
+        for (residue, chunk) in limb.iter_mut().zip(bytes.chunks_exact(width)) {
+            let mut word = [0; 8];
+            word[..width].copy_from_slice(chunk);
+            *residue = u64::from_le_bytes(word);
+        }
+        if let Some(index) = limb.iter().position(|residue| *residue >= prime) {
+            let offset = start + (index * width) as u64;
+            let got = limb[index].to_string();
+            return Err(FormatError::Value { what, offset, expected: format!("a residue below {prime}"), got });
+        }
+        Ok(())
+    }
+
     /// A polynomial in evaluation form; its bytes are in coefficient form (`r[format.poly]`).
     pub(super) fn poly(
         &mut self,
@@ -115,22 +135,8 @@ impl<R: Read> Source<R> {
     ) -> Result<Poly, FormatError> {
         self.expect(what, poly_bytes(context, level, special))?;
         let mut poly = context.ring().scratch(level, special, Form::Coeff);
-        let mut bytes = Vec::new();
         for (limb, prime) in poly.limbs_mut().iter_mut().zip(primes(context, level, special)) {
-            let width = residue_bytes(prime);
-            let start = self.offset;
-            bytes.resize(limb.len() * width, 0);
-            self.fill(what, &mut bytes)?;
-            for (residue, chunk) in limb.iter_mut().zip(bytes.chunks_exact(width)) {
-                let mut word = [0; 8];
-                word[..width].copy_from_slice(chunk);
-                *residue = u64::from_le_bytes(word);
-            }
-            if let Some(index) = limb.iter().position(|residue| *residue >= prime) {
-                let offset = start + (index * width) as u64;
-                let got = limb[index].to_string();
-                return Err(FormatError::Value { what, offset, expected: format!("a residue below {prime}"), got });
-            }
+            self.limb(what, prime, limb)?;
         }
         poly.make_eval(context.ring());
         Ok(poly)
@@ -182,20 +188,19 @@ impl<W: Write> Sink<W> {
         streams.iter().try_for_each(|key| self.bytes("stream key", key.as_bytes()))
     }
 
+    /// Writes canonical residues modulo a prime.
+    pub(super) fn limb(&mut self, what: &'static str, prime: u64, limb: &[u64]) -> Result<(), FormatError> {
+        let width = residue_bytes(prime);
+        let bytes: Vec<u8> = limb.iter().flat_map(|residue| residue.to_le_bytes().into_iter().take(width)).collect();
+        self.bytes(what, &bytes)
+    }
+
     /// Writes a polynomial in coefficient form (`r[format.poly]`).
     pub(super) fn poly(&mut self, what: &'static str, context: &Context, poly: &Poly) -> Result<(), FormatError> {
         let coefficients = context.to_coeff(poly);
         let special = poly.limb_count() > poly.level() + 1;
-        let mut bytes = Vec::new();
-        for (limb, prime) in coefficients.limbs().iter().zip(primes(context, poly.level(), special)) {
-            let width = residue_bytes(prime);
-            bytes.clear();
-            for residue in limb.iter() {
-                bytes.extend_from_slice(&residue.to_le_bytes()[..width]);
-            }
-            self.bytes(what, &bytes)?;
-        }
-        Ok(())
+        let mut limbs = coefficients.limbs().iter().zip(primes(context, poly.level(), special));
+        limbs.try_for_each(|(limb, prime)| self.limb(what, prime, limb))
     }
 
     pub(super) fn finish(mut self) -> Result<(), FormatError> {
