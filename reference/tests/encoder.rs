@@ -158,9 +158,8 @@ impl Direct {
                 let dot = |j: usize| q[i][head] * k[j][head] + q[i][head + 1] * k[j][head + 1];
                 let powers: Vec<f64> = (0..x.len()).map(|j| (mask[j] * dot(j) / 2f64.sqrt()).powi(4) / live).collect();
                 let total = 0.1 + powers.iter().sum::<f64>();
-                for c in head..head + 2 {
-                    row.push((0..x.len()).map(|j| powers[j] * v[j][c]).sum::<f64>() / total);
-                }
+                let channel = |c: usize| (0..x.len()).map(|j| powers[j] * v[j][c]).sum::<f64>() / total;
+                row.extend([channel(head), channel(head + 1)]);
             }
             row
         };

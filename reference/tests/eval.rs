@@ -270,14 +270,15 @@ fn attention(call: &Call) -> Vec<f64> {
             .collect();
         let total = eps + powers.iter().map(|y| y[0]).sum::<f64>();
         let total_error = powers.iter().map(|y| y[1]).sum::<f64>() + n * total;
-        for c in 0..value[0].len() {
+        let channel = |c: usize| -> f64 {
             let term = |(y, &j): (&[f64; 2], &usize)| {
                 let weight = y[0] / total;
                 let weight_error = y[1] / total + weight * total_error / total + 2.0 * weight;
                 (weight_error + (1.0 + key.len() as f64) * weight) * value[j][c].abs()
             };
-            bounds.push(powers.iter().zip(&live).map(term).sum());
-        }
+            powers.iter().zip(&live).map(term).sum()
+        };
+        bounds.extend((0..value[0].len()).map(channel));
     }
     bounds
 }

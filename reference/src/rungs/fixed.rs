@@ -128,7 +128,7 @@ impl<'a> Scheme for Fixed<'a> {
         Self { integer: Integer::from(-&self.integer), ..self.clone() }
     }
     fn add_constant(&self, c: f64) -> Result<Self, ReferenceError> {
-        let integer = Integer::from(&self.integer + constant("scalar addition", c * self.scale)?);
+        let integer = &self.integer + constant("scalar addition", c * self.scale)?;
         let error = (self.error + 0.5 / self.scale + c.abs() * CONSTANT_ERROR) * SAFETY;
         Self { integer, error, ..self.clone() }.checked()
     }
@@ -140,7 +140,7 @@ impl<'a> Scheme for Fixed<'a> {
         let error = (self.error * (factor + c.abs() * CONSTANT_ERROR)
             + (value + self.error) * (0.5 * unit + c.abs() * CONSTANT_ERROR))
             * SAFETY;
-        Self { integer: Integer::from(&self.integer * k), scale: target, error, ..self.clone() }.checked()
+        Self { integer: &self.integer * k, scale: target, error, ..self.clone() }.checked()
     }
     fn mul(&self, other: &Self) -> Result<Self, ReferenceError> {
         if self.level != other.level {
@@ -162,7 +162,7 @@ impl<'a> Scheme for Fixed<'a> {
         };
         let q = self.params.chain(self.level)?[self.level];
         let remainder = centred(&self.integer, &Integer::from(q));
-        let integer = Integer::from(&self.integer - remainder).div_exact(&Integer::from(q));
+        let integer = (&self.integer - remainder).div_exact(&Integer::from(q));
         let scale = self.scale / q as f64;
         let error = (self.error + 0.5 / scale + self.value().abs() * f64::EPSILON) * SAFETY;
         Self { params: self.params, integer, level, scale, error }.checked()
