@@ -69,6 +69,13 @@ impl Noise {
         squares.iter().map(|x| squares.len() as f64 * one(x)).collect()
     }
 
+    /// The part of the given causes.
+    #[must_use]
+    pub fn only(&self, causes: &[&str]) -> Self {
+        let kept = self.causes.iter().filter(|(name, _)| causes.contains(name)).cloned();
+        Self { rule: self.rule, causes: kept.collect() }
+    }
+
     fn scaled(&self, factor: f64) -> Vec<f64> {
         self.components().iter().map(|v| v * factor).collect()
     }
@@ -291,4 +298,82 @@ pub fn linear_map(
         ("ModDown rounding", vec![UNIT_ROUNDING; 2]),
     ];
     Ok(Noise::new("noise.linear.map", causes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use touchstone_spec::params::ParameterLiteral;
+
+    fn parameters() -> Parameters {
+        Parameters::new(&ParameterLiteral::preset("toy-n5").unwrap()).unwrap()
+    }
+
+    fn noise(components: &[f64]) -> Noise {
+        Noise::new("noise.components", vec![("input", components.to_vec())])
+    }
+
+    /// What every rule makes of an input.
+    fn all(input: &Noise) -> Vec<Noise> {
+        let params = parameters();
+        let steps = [MapStep { baby: 0, giant: 4, plain: 7.0 }, MapStep { baby: 1, giant: 0, plain: 5.0 }];
+        vec![
+            encode(),
+            fresh_secret(),
+            public_product(&params),
+            fresh_public(&params),
+            mod_down(input, &params),
+            rescale(input, 97, 3),
+            add(input, &fresh_secret()),
+            add_plain(input),
+            mul_plain(input, 9.0, 4.0),
+            scalar_add(input, 32),
+            scalar_mul(input, 9.0, 4.0, 32),
+            mul(input, 3.0, &fresh_public(&params), 5.0, 32),
+            square(input, 3.0, 32),
+            keyswitch(&params, 4).unwrap(),
+            switched(input, &params, 4).unwrap(),
+            level_drop(input),
+            mod_raise(),
+            inner_sum(input, &params, 4, 8).unwrap(),
+            linear_map(input, &params, 4, &steps, 11.0).unwrap(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn totals_are_sums_of_terms_and_grow_with_the_input(v in proptest::collection::vec(0.0f64..1e6, 3), more in 0.0f64..1e6) {
+            let secret = SecretNorms::expected(&parameters());
+            let larger: Vec<f64> = v.iter().map(|x| x + more).collect();
+            for (small, large) in all(&noise(&v)).iter().zip(all(&noise(&larger))) {
+                let (a, b) = (small.variance(&secret), large.variance(&secret));
+                let sum: f64 = a.terms.iter().map(|term| term.value).sum();
+                prop_assert!((a.total - sum).abs() <= 1e-12 * sum, "{}", a.rule);
+                prop_assert!((a.total - secret.weigh(&small.components())).abs() <= 1e-12 * sum, "{}", a.rule);
+                prop_assert!(a.total <= b.total * (1.0 + 1e-12), "{}", a.rule);
+                prop_assert!(touchstone_spec::rules::find(a.rule).is_some(), "{}", a.rule);
+            }
+        }
+
+        #[test]
+        fn products_are_symmetric(a in proptest::collection::vec(0.0f64..1e3, 2), b in proptest::collection::vec(0.0f64..1e3, 3)) {
+            let [x, y] = [mul(&noise(&a), 3.0, &noise(&b), 5.0, 32), mul(&noise(&b), 5.0, &noise(&a), 3.0, 32)];
+            for (x, y) in x.components().iter().zip(y.components()) {
+                prop_assert!((x - y).abs() <= 1e-12 * x.abs());
+            }
+        }
+    }
+
+    #[test]
+    fn slots_of_a_key_have_the_coefficients_variance_on_average() {
+        let params = parameters();
+        let secret = crate::ckks::SecretKey::generate(&params, &[2; 16]).unwrap();
+        let norms = SecretNorms::of(&secret, &super::super::secret::Embedding::new(params.n()));
+        let error = noise(&[2.0, 0.5, 0.1]);
+        let slots = error.slot_variances(norms.slots());
+        let mean = slots.iter().sum::<f64>() / slots.len() as f64;
+        let expected = params.n() as f64 / 2.0 * error.variance(&norms).total;
+        assert!((mean / expected - 1.0).abs() < 1e-12);
+    }
 }

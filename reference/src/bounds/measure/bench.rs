@@ -13,6 +13,7 @@ use crate::ring::Poly;
 use crate::sample::{Seed, Stream, StreamId};
 use num_complex::Complex64;
 use rug::{Integer, Rational};
+use std::cell::OnceCell;
 
 /// Domain of the streams of messages and constants, which are no draws of the specification.
 const MESSAGE_DOMAIN: u32 = 1000;
@@ -40,6 +41,8 @@ pub enum Limit {
         variance: f64,
         /// Its independent terms.
         terms: f64,
+        /// Largest variance of a number over the stated one, for that part.
+        times: f64,
     },
     /// A bound per number that holds whatever is drawn (`r[noise.worst-case]`), on top of `D` deviations of `random`, the
     /// part of the variance that has no such bound.
@@ -80,7 +83,7 @@ impl Sample {
         let weights = part.slot_variances(bench.norms.slots());
         let largest = weights.iter().copied().fold(0.0, f64::max);
         let terms = 2.0 * weights.iter().sum::<f64>() / largest;
-        let limit = Limit::Product { variance: bench.variance(part).total, terms };
+        let limit = Limit::Product { variance: bench.variance(part).total, terms, times: 1.0 };
         Self { limit, spread: 3.0 * self.spread, ..self }
     }
 
@@ -89,7 +92,11 @@ impl Sample {
     #[must_use]
     pub fn summed(self, count: usize) -> Self {
         let count = count as f64;
-        Self { limit: Limit::Deviations { factor: count.sqrt() }, spread: count * self.spread, ..self }
+        let limit = match self.limit {
+            Limit::Product { variance, terms, times } => Limit::Product { variance, terms, times: times * count },
+            _ => Limit::Deviations { factor: count.sqrt() },
+        };
+        Self { limit, spread: count * self.spread, ..self }
     }
 
     pub(super) fn variance(&self, index: usize) -> f64 {
@@ -100,8 +107,8 @@ impl Sample {
         let total = self.variance(index);
         match &self.limit {
             Limit::Deviations { factor } => factor * d * total.sqrt(),
-            Limit::Product { variance, terms } => {
-                d * (total - variance + variance * product_factor(d, *terms).powi(2)).sqrt()
+            Limit::Product { variance, terms, times } => {
+                d * (total - variance + variance * times * product_factor(d, *terms).powi(2)).sqrt()
             }
             Limit::WorstCase { sizes, random } => sizes[index % sizes.len()] + d * random.sqrt(),
         }
@@ -122,6 +129,8 @@ pub struct Bench<'a> {
     pub level: usize,
     pub(super) embedding: Embedding,
     pub(super) encoder: Encoder,
+    public: OnceCell<PublicKey>,
+    relinearisation: OnceCell<KeySwitchKey>,
 }
 
 impl<'a> Bench<'a> {
@@ -134,7 +143,9 @@ impl<'a> Bench<'a> {
         let embedding = Embedding::new(params.n());
         let norms = SecretNorms::of(&secret, &embedding);
         let level = params.max_level().saturating_sub(1);
-        Ok(Self { params, seed, secret, norms, level, embedding, encoder: Encoder::new(params) })
+        let encoder = Encoder::new(params);
+        let (public, relinearisation) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { params, seed, secret, norms, level, embedding, encoder, public, relinearisation })
     }
 
     /// Predicted variance of a coefficient under this key.
@@ -200,8 +211,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// As [`encrypt_public`].
     pub fn by_public(&self, index: u32, message: &Plaintext) -> Result<Ciphertext, ReferenceError> {
-        let key = PublicKey::generate(self.params, &self.seed, &self.secret)?;
-        encrypt_public(self.params, &self.seed, &key, index, message)
+        encrypt_public(self.params, &self.seed, self.public()?, index, message)
     }
 
     /// The evaluator of the parameter set.
@@ -210,8 +220,27 @@ impl<'a> Bench<'a> {
         Evaluator::new(self.params)
     }
 
-    pub(super) fn relinearisation(&self, params: &Parameters) -> Result<KeySwitchKey, ReferenceError> {
-        KeySwitchKey::relinearisation(params, &self.seed, &self.secret, self.level)
+    /// The public key.
+    ///
+    /// # Errors
+    /// None for validated parameters.
+    pub fn public(&self) -> Result<&PublicKey, ReferenceError> {
+        if self.public.get().is_none() {
+            let _ = self.public.set(PublicKey::generate(self.params, &self.seed, &self.secret)?);
+        }
+        self.public.get().ok_or_else(not_made)
+    }
+
+    /// The relinearisation key for the bench's level.
+    ///
+    /// # Errors
+    /// None for validated parameters.
+    pub fn relinearisation(&self) -> Result<&KeySwitchKey, ReferenceError> {
+        if self.relinearisation.get().is_none() {
+            let key = KeySwitchKey::relinearisation(self.params, &self.seed, &self.secret, self.level)?;
+            let _ = self.relinearisation.set(key);
+        }
+        self.relinearisation.get().ok_or_else(not_made)
     }
 
     pub(super) fn rotation(&self, steps: i64) -> Result<KeySwitchKey, ReferenceError> {
@@ -235,6 +264,10 @@ impl<'a> Bench<'a> {
     pub(super) fn phase(&self, ciphertext: &Ciphertext) -> Result<Poly, ReferenceError> {
         Ok(decrypt(&self.secret, ciphertext)?.poly)
     }
+}
+
+fn not_made() -> ReferenceError {
+    ReferenceError::BadOperand { operation: "keys", expected: "a key".to_owned(), got: "none".to_owned() }
 }
 
 /// Centred coefficients in binary64.

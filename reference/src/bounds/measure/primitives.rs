@@ -2,9 +2,10 @@
 
 use super::bench::{Bench, Domain, Limit, Sample, divided, floats, norm};
 use super::slots::in_slots;
-use crate::bounds::components::{self as rules, Noise};
+use crate::bounds::components::{self as rules, MapStep, Noise};
+use crate::circuits::{Circuits, Keys, LinearMap};
 use crate::ckks::{
-    Ciphertext, Evaluator, Parameters, Plaintext, PublicKey, conjugation_element, mod_down, rotation_element,
+    Ciphertext, Evaluator, KeySwitchKey, Parameters, Plaintext, conjugation_element, mod_down, rotation_element,
 };
 use crate::error::ReferenceError;
 use crate::ring::Poly;
@@ -128,7 +129,7 @@ fn encrypted_public(bench: &Bench<'_>) -> Result<(Vec<f64>, Noise)> {
 /// `u_0, u_1` of `r[ckks.encrypt.public]`, from the streams that the rule names.
 fn public_product(bench: &Bench<'_>) -> Result<(Poly, Poly)> {
     let (params, n) = (bench.params, bench.params.n());
-    let key = PublicKey::generate(params, &bench.seed, &bench.secret)?.truncate(params, bench.level)?;
+    let key = bench.public()?.truncate(params, bench.level)?;
     let stream = |domain| Stream::new(&bench.seed, StreamId::new(domain, 0));
     let small = |coefficients: Vec<i64>| Poly::from_small(&coefficients, key.a.modulus());
     let v = small(stream(domain::ENCRYPT_TERNARY).ternary(n));
@@ -287,22 +288,23 @@ fn product(bench: &Bench<'_>, public: bool) -> Result<(Vec<f64>, Noise)> {
 fn product_rescaled(bench: &Bench<'_>) -> Result<(Vec<f64>, Noise)> {
     let ([a, b], [m, w], noise) = factors(bench, true)?;
     let (evaluator, q) = (bench.evaluator(), bench.params.q()[bench.level]);
-    let product = evaluator.relinearise(&evaluator.mul(&a, &b)?, &bench.relinearisation(bench.params)?)?;
+    let product = evaluator.relinearise(&evaluator.mul(&a, &b)?, bench.relinearisation()?)?;
     let errors = divided(&bench.phase(&evaluator.rescale(&product)?)?, &m.mul(&w)?, &Integer::from(q));
     let switched = rules::switched(&noise, bench.params, bench.level)?;
     Ok((errors, rules::rescale(&switched, q, 2)))
 }
 
 fn switches(short: Parameters) -> Vec<Primitive> {
+    let again = short.clone();
     vec![
         Primitive::new("relinearise", "noise.keyswitch", Domain::Coefficients, |bench| {
             let ([a, b], ..) = factors(bench, false)?;
             let triple = bench.evaluator().mul(&a, &b)?;
-            let result = bench.evaluator().relinearise(&triple, &bench.relinearisation(bench.params)?)?;
+            let result = bench.evaluator().relinearise(&triple, bench.relinearisation()?)?;
             key_sample(bench, bench.params, floats(&bench.phase(&result)?.sub(&bench.phase(&triple)?)?), &nothing(), 1)
         }),
         Primitive::new("key switch, small P", "noise.keyswitch", Domain::Coefficients, move |bench| {
-            let key = bench.relinearisation(&short)?;
+            let key = KeySwitchKey::relinearisation(&short, &bench.seed, &bench.secret, bench.level)?;
             let (primes, ids) = (bench.params.chain(bench.level)?, bench.params.limb_ids(bench.level));
             let c = uniform_poly(&bench.seed, StreamId::new(1001, 0), bench.params.n(), primes, &ids[..primes.len()])?;
             let (u0, u1) = Evaluator::new(&short).key_switch(&c, bench.level, &key)?;
@@ -334,6 +336,12 @@ fn switches(short: Parameters) -> Vec<Primitive> {
             key_sample(bench, bench.params, errors, &rules::fresh_secret(), 1)
         }),
         Primitive::new("inner sum of 4", "noise.inner-sum", Domain::Coefficients, inner_sum),
+        Primitive::new("linear map, 2 by 2 steps", "noise.linear.map", Domain::Coefficients, |bench| {
+            linear_map(bench, bench.params)
+        }),
+        Primitive::new("linear map, small P", "noise.linear.map", Domain::Coefficients, move |bench| {
+            linear_map(bench, &again)
+        }),
     ]
 }
 
@@ -368,6 +376,33 @@ fn inner_sum(bench: &Bench<'_>) -> Result<Sample> {
     }
     let noise = rules::inner_sum(&rules::fresh_secret(), bench.params, bench.level, 4)?;
     Ok(Sample::of(bench, bench.error(&sum, &exact)?, &noise).summed(4))
+}
+
+/// The operation's own part, with plaintexts so small that the giant steps' errors show beside the baby steps'.
+fn linear_map(bench: &Bench<'_>, params: &Parameters) -> Result<Sample> {
+    let (ciphertext, _) = fresh(bench)?;
+    let small = |object| Stream::new(&bench.seed, StreamId::new(1003, object)).ternary(params.n());
+    let steps = [(0, 0), (0, 1), (4, 0), (4, 1)];
+    let plaintexts: Vec<Vec<i64>> = (0..steps.len() as u32).map(small).collect();
+    let map = LinearMap::from_plaintexts(steps.into_iter().zip(plaintexts.iter().cloned()).collect(), 1.0)?;
+    let mut keys = Keys::new();
+    for step in [1, 4] {
+        let g = rotation_element(params, step);
+        keys.insert(KeySwitchKey::galois(params, &bench.seed, &bench.secret, g, bench.level)?);
+    }
+    let result = bench.phase(&Circuits::new(params, &keys).linear_unscaled(&ciphertext, &map)?)?;
+    let input = bench.phase(&ciphertext)?;
+    let mut exact = Poly::zero(params.n(), input.modulus());
+    let mut sizes = Vec::new();
+    for ((giant, baby), plaintext) in steps.into_iter().zip(&plaintexts) {
+        let turned = input.automorphism(rotation_element(params, baby).into())?;
+        let plain = Poly::from_small(plaintext, input.modulus());
+        exact = exact.add(&plain.mul(&turned)?.automorphism(rotation_element(params, giant).into())?)?;
+        sizes.push(MapStep { baby: baby as usize, giant, plain: norm(&plain) });
+    }
+    let noise = rules::linear_map(&nothing(), params, bench.level, &sizes, 0.0)?;
+    let sample = Sample::of(bench, floats(&result.sub(&exact)?), &noise);
+    Ok(sample.product(bench, &noise.only(&["baby key errors", "giant key errors"])).summed(2))
 }
 
 fn moduli() -> Vec<Primitive> {
