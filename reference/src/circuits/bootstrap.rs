@@ -145,7 +145,8 @@ impl<'a> Bootstrap<'a> {
         Ok(Self { circuits, boot: constants(circuits.params)?, keys, maps })
     }
 
-    /// All stages. In: canonical, level `k` or more, parts of slots in `[-1, 1]` (`r[boot.input]`); out: canonical, level `o`.
+    /// All stages. In: canonical, level `k` or more, parts of slots in `[-1, 1]` (`r[boot.input]`); out: canonical,
+    /// level `o`.
     ///
     /// # Errors
     /// [`ReferenceError::LevelExhausted`] below level `k`; [`ReferenceError::ScaleMismatch`];
@@ -284,8 +285,8 @@ impl<'a> Bootstrap<'a> {
         self.output_sum(s, a, &self.circuits.add_constant(&scaled, b)?, &cube)
     }
 
-    /// `T = fl(fl(D' q_l) / D_l)`: the label of a factor whose product with a canonical ciphertext of level `l` becomes `D'` by
-    /// the rescale.
+    /// `T = fl(fl(D' q_l) / D_l)`: the label of a factor whose product with a canonical ciphertext of level `l`
+    /// becomes `D'` by the rescale.
     fn factor_label(&self, level: usize, label: f64) -> Result<f64, ReferenceError> {
         let params = self.circuits.params;
         Ok(label * params.chain(level)?[level] as f64 / params.canonical_scale(level)?)

@@ -82,8 +82,8 @@ impl SlotMatrix {
         self.entries.get(&(row, column)).cloned().unwrap_or_else(|| Cyclotomic::zero(self.n))
     }
 
-    /// The diagonals that are not all zero: `d_r[j]` is the entry in row `j` and column `j + r`, `r` modulo the number of
-    /// slots (`r[circuit.linear.map]`).
+    /// The diagonals that are not all zero: `d_r[j]` is the entry in row `j` and column `j + r`, `r` modulo the
+    /// number of slots (`r[circuit.linear.map]`).
     #[must_use]
     pub fn diagonals(&self) -> BTreeMap<i64, Vec<Cyclotomic>> {
         let slots = self.n / 2;

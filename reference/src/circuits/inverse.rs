@@ -129,8 +129,8 @@ impl Circuits<'_> {
         Ok(y)
     }
 
-    /// Goldschmidt steps for `1/a` from the start `y` (`r[circuit.goldschmidt.refine]`); canonical, `steps + 1` levels below
-    /// the lower input.
+    /// Goldschmidt steps for `1/a` from the start `y` (`r[circuit.goldschmidt.refine]`); canonical, `steps + 1`
+    /// levels below the lower input.
     ///
     /// # Errors
     /// [`ReferenceError::LevelExhausted`], [`ReferenceError::ScaleMismatch`], [`ReferenceError::MissingKey`].
@@ -156,8 +156,8 @@ impl Circuits<'_> {
         Ok(y)
     }
 
-    /// Newton steps for `1/a` (`r[circuit.newton.start]`, `r[circuit.newton.reciprocal]`); canonical, two levels per step,
-    /// one for the first from a constant.
+    /// Newton steps for `1/a` (`r[circuit.newton.start]`, `r[circuit.newton.reciprocal]`); canonical, two levels per
+    /// step, one for the first from a constant.
     ///
     /// # Errors
     /// [`ReferenceError::LevelExhausted`], [`ReferenceError::ScaleMismatch`], [`ReferenceError::MissingKey`];
@@ -178,8 +178,9 @@ impl Circuits<'_> {
         Ok(y)
     }
 
-    /// Newton steps for `1/sqrt(a)` (`r[circuit.newton.start]`, `r[circuit.newton.inverse-sqrt]`); canonical, two levels per
-    /// step, one for the first from a constant; from a ciphertext the first general step also uses one level of `a`.
+    /// Newton steps for `1/sqrt(a)` (`r[circuit.newton.start]`, `r[circuit.newton.inverse-sqrt]`); canonical, two
+    /// levels per step, one for the first from a constant; from a ciphertext the first general step also uses one
+    /// level of `a`.
     ///
     /// # Errors
     /// As [`Self::newton_reciprocal`].

@@ -157,7 +157,7 @@ impl LinearMap {
 }
 
 /// A pair of polynomials over `R_{Q_l P}`.
-type Raised = (Poly, Poly);
+pub type Raised = (Poly, Poly);
 
 impl Circuits<'_> {
     /// The plaintext scale `T` of a map on a ciphertext of this level and label (`r[circuit.linear.scale]`).
@@ -210,8 +210,15 @@ impl Circuits<'_> {
         Ok(Ciphertext { polys, level: a.level, scale: a.scale * map.scale })
     }
 
-    /// `(x_b, y_b)` of every baby step (`r[circuit.linear.baby]`).
-    fn raised_babies(&self, a: &Ciphertext, steps: &BTreeSet<i64>) -> Result<BTreeMap<i64, Raised>, ReferenceError> {
+    /// `(x_b, y_b)` over `R_{Q_l P}` for every baby step (`r[circuit.linear.baby]`).
+    ///
+    /// # Errors
+    /// As [`Self::linear_unscaled`].
+    pub fn raised_babies(
+        &self,
+        a: &Ciphertext,
+        steps: &BTreeSet<i64>,
+    ) -> Result<BTreeMap<i64, Raised>, ReferenceError> {
         let [c0, c1] = a.polys.as_slice() else {
             let (expected, got) = ("2 polynomials".to_owned(), a.polys.len().to_string());
             return Err(ReferenceError::BadOperand { operation: "linear map", expected, got });

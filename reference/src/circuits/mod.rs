@@ -1,7 +1,8 @@
-//! Circuits by their rules (`spec/book/circuits.md`): linear maps, sums, polynomials, reciprocals and inverse square roots.
+//! Circuits by their rules (`spec/book/circuits.md`): linear maps, sums, polynomials, reciprocals and inverse square
+//! roots.
 //!
-//! Every circuit is a fixed sequence of operations, so its result is the same integers in every implementation. The plan of a
-//! polynomial and the schedule of a linear map are derived here from the rules alone.
+//! Every circuit is a fixed sequence of operations, so its result is the same integers in every implementation. The
+//! plan of a polynomial and the schedule of a linear map are derived here from the rules alone.
 
 mod bootstrap;
 mod embedding;
@@ -17,7 +18,7 @@ mod tests_bootstrap;
 pub use bootstrap::{Bootstrap, BootstrapMaps, EphemeralKeys, SlotKind};
 pub use embedding::SlotMatrix;
 pub use inverse::{Goldschmidt, Relaxation, Start};
-pub use linear::{LinearMap, Schedule};
+pub use linear::{LinearMap, Raised, Schedule};
 pub use polynomial::{Basis, Plan, Sum};
 
 use crate::ckks::{Ciphertext, Evaluator, KeySwitchKey, Parameters, rotation_element};

@@ -6,12 +6,12 @@ use crate::error::ReferenceError;
 use num_complex::Complex64;
 
 impl Circuits<'_> {
-    /// Brings a ciphertext of any label to a lower level with the canonical scale, or copies a canonical one that is there
-    /// already (`r[circuit.to-level]`).
+    /// Brings a ciphertext of any label to a lower level with the canonical scale, or copies a canonical one that is
+    /// there already (`r[circuit.to-level]`).
     ///
     /// # Errors
-    /// [`ReferenceError::LevelExhausted`] if `level` is above the ciphertext's; [`ReferenceError::ScaleMismatch`] if it is
-    /// the ciphertext's own and the scale is not canonical.
+    /// [`ReferenceError::LevelExhausted`] if `level` is above the ciphertext's; [`ReferenceError::ScaleMismatch`] if
+    /// it is the ciphertext's own and the scale is not canonical.
     pub fn to_level(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext, ReferenceError> {
         if level == a.level {
             self.check_input("level change", a, 0)?;
@@ -23,8 +23,8 @@ impl Circuits<'_> {
     /// `weight * a` at a level below that of `a`, canonical (`r[circuit.to-level]`).
     ///
     /// # Errors
-    /// [`ReferenceError::LevelExhausted`] unless `level` is below the ciphertext's; [`ReferenceError::NotEncodable`] for
-    /// a weight that is too large.
+    /// [`ReferenceError::LevelExhausted`] unless `level` is below the ciphertext's; [`ReferenceError::NotEncodable`]
+    /// for a weight that is too large.
     pub fn weighted_to_level(&self, a: &Ciphertext, weight: f64, level: usize) -> Result<Ciphertext, ReferenceError> {
         self.evaluator.rescale(&self.summand(a, weight, level + 1)?)
     }

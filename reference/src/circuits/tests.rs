@@ -68,8 +68,8 @@ impl Setup {
         2f64.sqrt() * (2.0 * self.params.slots() as f64 / FAILURE).ln() / 2f64.sqrt() * deviation
     }
 
-    /// Modulus of the error of one rescale with everything that is rounded together with it: the division by `P` and the
-    /// constants of the sum, which weigh less (`r[noise.rescale]`, `r[noise.keyswitch]`).
+    /// Modulus of the error of one rescale with everything that is rounded together with it: the division by `P` and
+    /// the constants of the sum, which weigh less (`r[noise.rescale]`, `r[noise.keyswitch]`).
     fn rescale_error(&self) -> f64 {
         self.bound(2.0 * (self.secret.weight() as f64 + 1.0) / 12.0)
     }
@@ -145,6 +145,8 @@ fn sum_value(sum: &Sum, basis: &BTreeMap<usize, Rational>) -> Rational {
     terms.chain(products).fold(exact(sum.constant), |a, b| a + b)
 }
 
+/// `r[circuit.polynomial.divide]`, `r[circuit.polynomial.split]` and the products of `r[circuit.polynomial.powers]`
+/// on exact numbers.
 #[test]
 fn plans_compute_their_polynomial_exactly() {
     for (basis, c) in samples() {
@@ -170,6 +172,8 @@ fn plans_compute_their_polynomial_exactly() {
     }
 }
 
+/// `r[circuit.polynomial]` states the depth, `r[circuit.polynomial.split]` and `r[circuit.polynomial.powers]` where
+/// operands exist.
 #[test]
 fn depth_is_minimal_and_every_operand_exists_in_time() {
     let depth = |i: usize| (i as f64).log2().ceil() as usize;
@@ -194,6 +198,7 @@ fn depth_is_minimal_and_every_operand_exists_in_time() {
     }
 }
 
+/// `r[circuit.polynomial.plan]`.
 #[test]
 fn costs_are_those_of_the_published_schedules() {
     for (degree, expected) in [(31, (5, 13, 10)), (63, (6, 18, 15)), (127, (7, 27, 20))] {
@@ -202,7 +207,8 @@ fn costs_are_those_of_the_published_schedules() {
     }
 }
 
-/// Bound on the error of a plan's value for arguments in `[-1, 1]`, values of the sums at most the sum of their coefficients.
+/// Bound on the error of a plan's value for arguments in `[-1, 1]`, values of the sums at most the sum of their
+/// coefficients.
 fn plan_error(plan: &Plan, basis: Basis, input: f64, step: f64) -> f64 {
     let number = |error| Tracked { value: 1.0, error, step };
     let mut errors = BTreeMap::from([(1, number(input))]);
@@ -227,6 +233,8 @@ fn plan_error(plan: &Plan, basis: Basis, input: f64, step: f64) -> f64 {
     plan.sum().map_or(0.0, |sum| value(sum, &errors, step).error)
 }
 
+/// `r[circuit.polynomial.power]` and `r[circuit.polynomial.sum]`, with levels by `r[circuit.to-level]` and
+/// `r[circuit.summand]`.
 #[test]
 fn encrypted_polynomials_are_within_their_bound() {
     let setup = Setup::new("toy-n8", 1, []);
@@ -244,6 +252,8 @@ fn encrypted_polynomials_are_within_their_bound() {
     }
 }
 
+/// `r[circuit.goldschmidt.schedule]`, `r[circuit.newton.start]` and the steps of all iterations, each against its own
+/// error.
 #[test]
 fn encrypted_inverses_follow_their_iteration() {
     let setup = Setup::new("toy-n8", 2, []);
@@ -328,6 +338,7 @@ fn encrypted_inverses_follow_their_iteration() {
     }
 }
 
+/// `r[circuit.linear.map]` through `r[circuit.linear.baby]`, `r[circuit.linear.inner]` and `r[circuit.linear.giant]`.
 #[test]
 fn maps_and_sums_equal_their_definition() {
     let slots = 16;
@@ -375,6 +386,7 @@ fn maps_and_sums_equal_their_definition() {
     }
 }
 
+/// `r[circuit.linear.schedule]`.
 #[test]
 fn schedules_have_the_least_rotations() {
     let rotations = |slots: usize, shifts: Vec<i64>| Schedule::new(slots, shifts).unwrap().rotations().len();
@@ -383,6 +395,23 @@ fn schedules_have_the_least_rotations() {
     assert_eq!(rotations(1024, vec![0]), 0);
     assert_eq!(rotations(1024, vec![1023]), 1);
     assert!(Schedule::new(16, []).is_err());
+}
+
+/// `r[circuit.affine]` at both ends of an interval (`r[circuit.normalise]`).
+#[test]
+fn intervals_become_the_unit_interval() {
+    let setup = Setup::new("toy-n5", 7, []);
+    let (low, high) = (-0.25, 3.0);
+    let mut xs: Vec<f64> = setup.numbers(2, 16).iter().map(|x| low + (high - low) * (x + 1.0) / 2.0).collect();
+    xs[..2].copy_from_slice(&[low, high]);
+    let result = setup.circuits().normalise(&setup.encrypt_real(&xs, 3), low, high).unwrap();
+    assert_eq!(result.level, 2);
+    let slope = 2.0 / (high - low);
+    let bound = slope * setup.input_error() + setup.rescale_error();
+    for (x, got) in xs.iter().zip(setup.slots_of(&result)) {
+        let expected = (2.0 * x - low - high) / (high - low);
+        assert!((got - expected).norm() <= bound, "{x}: {got} {expected}");
+    }
 }
 
 #[test]

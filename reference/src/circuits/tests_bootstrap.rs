@@ -142,8 +142,8 @@ impl Setup {
     }
 }
 
-/// Root sum square of the derivatives of a plan's value with respect to an error of each of its rescales, at the worst of 257
-/// arguments.
+/// Root sum square of the derivatives of a plan's value with respect to an error of each of its rescales, at the
+/// worst of 257 arguments.
 fn sensitivity(plan: &Plan) -> f64 {
     let at = |u: f64| {
         let (exact, count) = value_with_error(plan, u, usize::MAX);
@@ -186,6 +186,7 @@ fn sum_with_error(sum: &Sum, basis: &BTreeMap<usize, f64>, rescale: &mut impl Fn
     rescale(total) + sum.constant
 }
 
+/// `r[boot.butterfly]` and `r[boot.stc]`, from an encryption (`r[boot.input]`).
 #[test]
 fn slots_become_coefficients_in_bit_reversed_order() {
     for preset in PRESETS {
@@ -207,6 +208,8 @@ fn slots_become_coefficients_in_bit_reversed_order() {
     }
 }
 
+/// `r[boot.modraise.range]`, with the secret of `r[boot.key.ephemeral]` and the key of `r[boot.key.to-ephemeral]` in
+/// `r[boot.switch.to-ephemeral]`.
 #[test]
 fn the_integer_part_stays_in_range() {
     for preset in PRESETS {
@@ -227,6 +230,7 @@ fn the_integer_part_stays_in_range() {
     }
 }
 
+/// `r[boot.key.from-ephemeral]`, `r[boot.switch.from-ephemeral]` and `r[boot.cts]` undo the stages before them.
 #[test]
 fn without_eval_mod_slots_come_back_up_to_integers() {
     for preset in PRESETS {
@@ -252,6 +256,8 @@ fn without_eval_mod_slots_come_back_up_to_integers() {
     }
 }
 
+/// `r[boot.noise]`, `r[boot.noise.cosine]` and `r[boot.approximation]` bound what `r[boot.precision]` measures, with
+/// the keys of `r[boot.key.rotations]`; the output is that of `r[boot.output]`.
 #[test]
 fn bootstrapped_slots_are_within_the_predicted_precision() {
     for preset in PRESETS {
@@ -283,6 +289,7 @@ fn bootstrapped_slots_are_within_the_predicted_precision() {
     }
 }
 
+/// `r[boot.params]`.
 #[test]
 fn parameters_without_bootstrapping_are_refused() {
     let params = Parameters::new(&ParameterLiteral::preset("toy-n5").unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! Exact slots: numbers of `Z[zeta][1/2]`, and their encoding from the exact value.
 //!
-//! The diagonals of the factors of the canonical embedding are such numbers (`r[boot.factors]`). Rounding them to binary64
-//! before encoding would make their plaintexts depend on how they were computed.
+//! The diagonals of the factors of the canonical embedding are such numbers (`r[boot.factors]`). Rounding them to
+//! binary64 before encoding would make their plaintexts depend on how they were computed.
 
 use super::{Encoder, Roots, round_rational, round_within};
 use crate::error::ReferenceError;
@@ -90,8 +90,8 @@ impl Cyclotomic {
 }
 
 impl Encoder {
-    /// The integer coefficients of exact slots at `scale`, correctly rounded, ties to even, term by term from the definition
-    /// (`r[ckks.encode]`).
+    /// The integer coefficients of exact slots at `scale`, correctly rounded, ties to even, term by term from the
+    /// definition (`r[ckks.encode]`).
     ///
     /// # Errors
     /// As [`Encoder::encode`], and [`ReferenceError::BadOperand`] for slots of another ring degree.
@@ -135,8 +135,8 @@ impl Encoder {
         a
     }
 
-    /// `rne((2/N) scale 2^-shift sum_k a_k cos(k pi / N))`: the cosines are linearly independent over the rationals, so a sum is
-    /// rational only if all but `a_0` vanish, and an irrational one is no tie.
+    /// `rne((2/N) scale 2^-shift sum_k a_k cos(k pi / N))`: the cosines are linearly independent over the rationals,
+    /// so a sum is rational only if all but `a_0` vanish, and an irrational one is no tie.
     fn round_cosines(&self, a: &[i64], scale: f64, shift: u32) -> Integer {
         let down = self.log_n - 1 + shift;
         if a[1..].iter().all(|c| *c == 0) {
