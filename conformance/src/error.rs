@@ -46,4 +46,20 @@ pub enum ConformError {
         /// `reference` or `optimized`.
         side: &'static str,
     },
+    /// A vector file or side file cannot be used (`r[vector.side-file]`).
+    #[error("vectors, {what}: {message}")]
+    Vector {
+        /// File or case.
+        what: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A backend broke (`r[protocol.broken]`).
+    #[error("backend, {what}: {message}")]
+    Broken {
+        /// What it was asked for.
+        what: String,
+        /// What happened.
+        message: String,
+    },
 }

@@ -2,11 +2,18 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use std::io::{stdin, stdout};
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+use touchstone_conformance::backend::child::{Child, Launch};
+use touchstone_conformance::backend::engine::Engine;
+use touchstone_conformance::backend::{Backend, serve};
 use touchstone_conformance::case::{Case, Cost, Options};
+use touchstone_conformance::coverage::Coverage;
 use touchstone_conformance::runner::{self, Progress};
-use touchstone_conformance::{model, report};
+use touchstone_conformance::{commands, model, report, vectors};
 use touchstone_spec::rules;
 
 #[derive(Parser)]
@@ -31,6 +38,14 @@ enum Command {
     },
     /// Run cases, print the table of errors and bounds, write a record.
     Run(RunArgs),
+    /// List the rules of the book with what checks them, and those that nothing checks.
+    Rules {
+        /// Root of the repository.
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+    },
+    /// Speak the plug-in protocol on standard input and output, with the engine behind it.
+    ServeEngine,
 }
 
 #[derive(Args)]
@@ -59,6 +74,19 @@ struct RunArgs {
     /// Number of held-out prompts.
     #[arg(long, default_value_t = 20)]
     prompts: usize,
+    /// Directory of the test vectors.
+    #[arg(long, default_value = vectors::DIRECTORY)]
+    vectors: PathBuf,
+    /// Program that speaks the plug-in protocol; runs the vectors on it instead of the suite on the engine. Arguments follow
+    /// the program, separated by spaces.
+    #[arg(long)]
+    backend: Option<String>,
+    /// Seconds after which a silent backend counts as broken.
+    #[arg(long, default_value_t = 60.0)]
+    limit: f64,
+    /// Check every line of the backend against the protocol.
+    #[arg(long)]
+    validate_protocol: bool,
     /// Where the JSON record goes.
     #[arg(long, default_value = "conform-record.json")]
     record: PathBuf,
@@ -71,9 +99,11 @@ fn parse_seed(text: &str) -> Result<u128, String> {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::List { pattern } => Ok(list(&pattern)),
-        Command::Explain { case } => Ok(explain(&case)),
+        Command::List { pattern } => list(&pattern),
+        Command::Explain { case } => explain(&case),
         Command::Run(args) => run(args),
+        Command::Rules { root } => list_rules(&root),
+        Command::ServeEngine => serve_engine(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -81,10 +111,36 @@ fn main() -> ExitCode {
     })
 }
 
-fn select(pattern: &str, quick: bool) -> Vec<Case> {
+/// The suite on the engine, vectors included.
+fn suite(directory: &Path) -> anyhow::Result<Vec<Case>> {
     let mut cases = runner::all_cases();
-    cases.retain(|case| case.id.contains(pattern) && !(quick && case.cost == Cost::Long));
-    cases
+    cases.extend(vectors::cases(directory, Box::new(Engine::detect()))?);
+    Ok(cases)
+}
+
+fn select(cases: Vec<Case>, pattern: &str, quick: bool) -> Vec<Case> {
+    let wanted = |case: &Case| case.id.contains(pattern) && !(quick && case.cost == Cost::Long);
+    cases.into_iter().filter(wanted).collect()
+}
+
+fn serve_engine() -> anyhow::Result<ExitCode> {
+    serve::serve(&mut Engine::detect(), stdin().lock(), stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_rules(root: &Path) -> anyhow::Result<ExitCode> {
+    let coverage = Coverage::of_repository(root)?;
+    print!("{}", commands::rules::text(&coverage));
+    let complete = coverage.unlisted().is_empty() && coverage.stale().is_empty();
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The outside backend of the command line.
+fn child(args: &RunArgs, program: &str) -> anyhow::Result<Box<dyn Backend>> {
+    let command = program.split_whitespace().map(str::to_owned).collect();
+    anyhow::ensure!(args.limit > 0.0 && args.limit < 1e9, "--limit: expected seconds above 0, got {}", args.limit);
+    let limit = Duration::from_secs_f64(args.limit);
+    Ok(Box::new(Child::start(Launch { command, limit, validate: args.validate_protocol })?))
 }
 
 fn nothing_selected(pattern: &str) -> ExitCode {
@@ -92,32 +148,40 @@ fn nothing_selected(pattern: &str) -> ExitCode {
     ExitCode::from(4)
 }
 
-fn list(pattern: &str) -> ExitCode {
-    let cases = select(pattern, false);
+fn list(pattern: &str) -> anyhow::Result<ExitCode> {
+    let cases = select(suite(Path::new(vectors::DIRECTORY))?, pattern, false);
     if cases.is_empty() {
-        return nothing_selected(pattern);
+        return Ok(nothing_selected(pattern));
     }
     for case in cases {
         let cost = if case.cost == Cost::Long { " (minutes)" } else { "" };
         println!("{:<44} r[{}]{cost}", case.id, case.rule);
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
-fn explain(id: &str) -> ExitCode {
-    let Some(case) = runner::all_cases().into_iter().find(|case| case.id == id) else {
-        return nothing_selected(id);
+fn explain(id: &str) -> anyhow::Result<ExitCode> {
+    let Some(case) = suite(Path::new(vectors::DIRECTORY))?.into_iter().find(|case| case.id == id) else {
+        return Ok(nothing_selected(id));
     };
     println!("{}\n\n{}\n", case.id, case.about);
     if let Some(rule) = rules::find(case.rule) {
         println!("rule r[{}] (spec/book/{}):\n{}\n", rule.id, rule.chapter, rule.text);
     }
     println!("run it: cargo conform run --case {}", case.id);
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let cases = select(&args.pattern, args.quick);
+    let (all, name) = match &args.backend {
+        None => (suite(&args.vectors)?, None),
+        Some(program) => {
+            let mut backend = child(&args, program)?;
+            let name = vectors::greet(backend.as_mut())?;
+            (vectors::cases(&args.vectors, backend)?, Some(name))
+        }
+    };
+    let cases = select(all, &args.pattern, args.quick);
     if cases.is_empty() {
         return Ok(nothing_selected(&args.pattern));
     }
@@ -129,10 +193,11 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         prompts: args.prompts,
         prompt: args.prompt,
     };
-    let record = runner::run(&cases, &options, |progress| match progress {
+    let mut record = runner::run(&cases, &options, |progress| match progress {
         Progress::Start(id) => eprint!("{id} ... "),
         Progress::End(case) => eprintln!("{} ({:.1} s)", case.verdict.name(), case.seconds),
     });
+    record.backend = name.unwrap_or(record.backend);
     print!("{}", report::text(&record));
     let json = serde_json::to_string_pretty(&record).context("writing the record as JSON")?;
     std::fs::write(&args.record, json + "\n").with_context(|| format!("writing {}", args.record.display()))?;

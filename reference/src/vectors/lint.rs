@@ -82,6 +82,7 @@ fn check_acceptance(case: &Case, expectations: &[&Expectation]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// r[vector.case], r[vector.flags], r[vector.retired]
     #[test]
     fn planted_mistakes_are_found() {
         let suite = crate::vectors::generate().unwrap();

@@ -262,6 +262,7 @@ fn check_radius(name: &str, rad: &[f64], bound: &Bound) -> Result<(), ReferenceE
 mod tests {
     use super::*;
 
+    /// r[vector.radius]
     #[test]
     fn a_wide_value_is_refused() {
         let limit = bound("vector.bound.circuit", &[("constants", 1.0)]);
