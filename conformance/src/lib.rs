@@ -9,6 +9,7 @@
 
 pub mod backend;
 pub mod case;
+pub mod circuit;
 pub mod commands;
 pub mod coverage;
 pub mod error;

@@ -48,20 +48,23 @@ impl Draws {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// Below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// Uniform in `[-1, 1)`.
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
-    fn complex(&mut self) -> Complex64 {
+    /// Both parts uniform in `[-1, 1)`.
+    pub fn complex(&mut self) -> Complex64 {
         Complex64::new(self.unit(), self.unit())
     }
 
-    fn poly(&mut self, n: usize, primes: &[u64]) -> Vec<Vec<u64>> {
+    /// Uniform residues, `[limb][coefficient]`.
+    pub fn poly(&mut self, n: usize, primes: &[u64]) -> Vec<Vec<u64>> {
         // One draw in eight takes the extremes 0 and q - 1, where reductions go wrong first.
         let extreme = self.below(8) == 0;
         primes

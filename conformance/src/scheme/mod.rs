@@ -4,8 +4,8 @@
 //! range of every limb, which honest ciphertexts of small messages would do as well but for keys that happen to agree.
 //! The engine runs each draw under every kernel that the machine has.
 
-mod draws;
-mod fixture;
+pub(crate) mod draws;
+pub(crate) mod fixture;
 mod keys;
 mod operations;
 
@@ -54,11 +54,11 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-fn share(draws: usize, divisor: usize) -> usize {
+pub(crate) fn share(draws: usize, divisor: usize) -> usize {
     draws.div_ceil(divisor)
 }
 
-fn side(side: &'static str, operation: impl ToString, message: impl ToString) -> ConformError {
+pub(crate) fn side(side: &'static str, operation: impl ToString, message: impl ToString) -> ConformError {
     ConformError::Side { side, operation: operation.to_string(), message: message.to_string() }
 }
 
@@ -91,7 +91,7 @@ fn run(
 
 /// The first place where two results differ, in words; `tolerance` is in units of an integer coefficient and 0 for
 /// everything but encoding.
-fn first_difference(expected: &Output, got: &Output, tolerance: u64) -> Option<String> {
+pub(crate) fn first_difference(expected: &Output, got: &Output, tolerance: u64) -> Option<String> {
     if expected.scale.to_bits() != got.scale.to_bits() {
         return Some(format!("scale label: expected {:e}, got {:e}", expected.scale, got.scale));
     }
