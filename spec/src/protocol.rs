@@ -18,7 +18,7 @@ pub enum Request {
         protocol: String,
     },
     /// Makes keys (`r[protocol.open]`).
-    Open(Open),
+    Open(Box<Open>),
     /// Stores an input (`r[protocol.put]`).
     Put {
         /// Session of the answer to `open`.

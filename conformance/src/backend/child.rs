@@ -123,7 +123,7 @@ impl Backend for Child {
     }
 
     fn open(&mut self, request: &Open) -> Reply<(Opened, Box<dyn Session>)> {
-        let answer: Answer<Opened> = self.pipe.borrow_mut().ask(&Request::Open(request.clone()))?;
+        let answer: Answer<Opened> = self.pipe.borrow_mut().ask(&Request::Open(Box::new(request.clone())))?;
         Ok(match answer {
             Answer::Ok(opened) => {
                 let name = opened.session.clone();

@@ -122,12 +122,15 @@ fn modular(params: &Parameters) -> Vec<Case> {
     cases
 }
 
+/// Name, description, modulus, factors and flags of a product.
+type Product<'a> = (&'a str, &'a str, u64, Vec<u64>, Vec<u64>, &'a [&'a str]);
+
 fn products(params: &Parameters) -> Result<Vec<Case>, ReferenceError> {
     let n = params.n();
     let (top, largest) = (params.q()[params.max_level()], largest_prime(n as u64));
     let cycle = |q: u64| (0..n).map(|t| extremes(q)[(5 * t + t * t / 3) % 6]).collect::<Vec<u64>>();
     let monomial = |t: usize, c: u64| (0..n).map(|i| if i == t { c } else { 0 }).collect::<Vec<u64>>();
-    let table: [(&str, &str, u64, Vec<u64>, Vec<u64>, &[&str]); 5] = [
+    let table: [Product<'_>; 5] = [
         ("random", "Random factors.", top, draws(n, top, 3), draws(n, top, 4), &[]),
         ("largest-prime", "Random factors.", largest, draws(n, largest, 5), draws(n, largest, 6), &["largest-prime"]),
         (

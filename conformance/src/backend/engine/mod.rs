@@ -317,8 +317,8 @@ impl EngineSession {
         let level = self.keys.context.parameters().max_level();
         let scale = self.keys.context.parameters().canonical_scale(level);
         let mut columns = Vec::with_capacity(width);
-        for j in 0..width {
-            let column: Vec<f64> = (0..slots).map(|i| rows[i % rows.len()][j]).collect();
+        let column = |j: usize| -> Vec<f64> { rows.iter().cycle().take(slots).map(|row| row[j]).collect() };
+        for column in (0..width).map(column) {
             let plain = self.encoder.encode_real(&column, level, scale)?;
             columns.push(self.operations.encrypt(&self.keys, &plain, self.encrypted)?);
             self.encrypted += 1;

@@ -86,15 +86,18 @@ pub fn reciprocal(a: &Tracked, [low, high]: [f64; 2], error: f64, steps: &Steps)
     y.standing_for(exact, approximation)
 }
 
+/// Name, interval, degree and flags of a polynomial.
+type Series<'a> = (&'a str, [f64; 2], usize, &'a [&'a str]);
+
 /// A given polynomial: no approximation, only evaluation.
 pub fn polynomials(steps: &Steps) -> Result<Vec<Case>, ReferenceError> {
-    let table: [(&str, [f64; 2], usize, &[&str]); 4] = [
+    let table: [Series<'_>; 4] = [
         ("degree-1", [-1.0, 1.0], 1, &[]),
         ("degree-7", [-1.0, 1.0], 7, &[]),
         ("degree-15", [-2.0, 6.0], 15, &[]),
         ("degree-27-ends", [-4.0, 4.0], 27, &["interval-end"]),
     ];
-    let case = |(index, (name, interval, degree, flags)): (u32, (&str, [f64; 2], usize, &[&str]))| {
+    let case = |(index, (name, interval, degree, flags)): (u32, Series<'_>)| {
         let coefficients: Vec<f64> =
             (0..=degree).map(|k| (0.9 * k as f64 + 0.4).sin() / (1.0 + k as f64 / 2.0)).collect();
         let x = rows(100 + index, 2, interval[0], interval[1]);
@@ -117,15 +120,17 @@ pub fn polynomials(steps: &Steps) -> Result<Vec<Case>, ReferenceError> {
     (0..).zip(table).map(case).collect()
 }
 
+/// Name, operation, function, interval, degree and rule of an activation.
+type Activation<'a> = (&'a str, &'a str, Target, [f64; 2], usize, &'a str);
+
 /// GELU and tanh by approximations that the cases hand over.
 pub fn activations(steps: &Steps) -> Result<Vec<Case>, ReferenceError> {
-    let table: [(&str, &str, Target, [f64; 2], usize, &str); 3] = [
+    let table: [Activation<'_>; 3] = [
         ("gelu/degree-16", "gelu", Target::Gelu, [-6.0, 6.0], 16, "gelu.definition"),
         ("gelu/one-sided", "gelu", Target::Gelu, [-2.0, 8.0], 24, "gelu.definition"),
         ("tanh/degree-15", "tanh", Target::Tanh, [-4.0, 4.0], 15, "approx.certificate"),
     ];
-    let case = |(index, (name, op, target, interval, degree, rule)): (u32, _)| {
-        let interval: [f64; 2] = interval;
+    let case = |(index, (name, op, target, interval, degree, rule)): (u32, Activation<'_>)| {
         let site = Site::new(target, interval, degree, 0)?;
         let x = rows(200 + index, 2, interval[0], interval[1]);
         let values = per_entry(&encrypted(&x, steps), |x| site.apply(x, steps));

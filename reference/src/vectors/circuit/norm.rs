@@ -31,14 +31,17 @@ pub fn linear(steps: &Steps) -> Result<Vec<Case>, ReferenceError> {
     (0..).zip(table).map(case).collect()
 }
 
+/// Name, size, interval of the variance, description and flags.
+type Rows<'a> = (&'a str, f64, [f64; 2], &'a str, &'a [&'a str]);
+
 /// LayerNorm with its taps.
 pub fn layer_norm(steps: &Steps) -> Result<Vec<Case>, ReferenceError> {
-    let table: [(&str, f64, [f64; 2], &str, &[&str]); 3] = [
+    let table: [Rows<'_>; 3] = [
         ("d8", 2.0, [2f64.powi(-4), 4.0], "Rows of ordinary spread.", &[]),
         ("d8-offset", 0.5, [2f64.powi(-6), 1.0], "Rows with a common offset far above their spread.", &["wide-spread"]),
         ("d8-constant-row", 1.0, [0.0, 1.0], "One row is constant: variance 0, the offset comes out.", &["zero-row"]),
     ];
-    let case = |(index, (name, size, interval, about, flags)): (u32, (&str, f64, [f64; 2], &str, &[&str]))| {
+    let case = |(index, (name, size, interval, about, flags)): (u32, Rows<'_>)| {
         let eps = 2f64.powi(-7);
         let d = 8;
         let mut x = rows(500 + index, d, -size, size);

@@ -195,11 +195,14 @@ fn arguments(setup: &Setup) -> Result<Vec<Case>, ReferenceError> {
     finish(setup, all)
 }
 
+/// Name, description and damage; the number is the first prime.
+type Edit = (&'static str, &'static str, fn(&mut Residues, u64));
+
 fn malformed(setup: &Setup) -> Result<Vec<Case>, ReferenceError> {
     let o = draw(setup, 1)?;
     let good = Residues::of(&setup.params, &o.a)?;
     let q = setup.params.q()[0];
-    let edits: [(&'static str, &'static str, fn(&mut Residues, u64)); 4] = [
+    let edits: [Edit; 4] = [
         ("short-limb", "A limb of one residue.", |r, _| r.polys[0][0].truncate(1)),
         ("residue-not-below-prime", "A residue that equals its prime.", |r, q| r.polys[1][0][3] = q),
         ("uneven-levels", "Polynomials of two levels.", |r, _| r.polys[1].truncate(1)),
