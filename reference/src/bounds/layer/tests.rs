@@ -99,8 +99,13 @@ fn values(model: &Model, polynomials: &Polynomials) -> Taps {
     taps
 }
 
+/// The same deviation at all values of a tap, but 0 above the diagonal, where values are 0 by definition.
 fn uniform_fresh(values: &Taps, size: impl Fn(&str) -> f64) -> Taps {
-    values.iter().map(|(name, values)| (name.clone(), vec![size(name); values.len()])).collect()
+    let of = |name: &str, value: f64| {
+        let square = name.ends_with("scores") || name.ends_with("powers");
+        if square && value == 0.0 { 0.0 } else { size(name) }
+    };
+    values.iter().map(|(name, values)| (name.clone(), values.iter().map(|&x| of(name, x)).collect())).collect()
 }
 
 struct Setup {
