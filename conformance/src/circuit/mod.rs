@@ -25,6 +25,9 @@ use std::rc::Rc;
 /// Presets of the circuit cases, with the divisor of the number of draws that keeps the slow side in minutes.
 const PRESETS: [(&str, usize); 3] = [("toy-n5", 20), ("toy-n8", 50), ("toy-n5-deep", 50)];
 
+/// The reference's result and the engine's.
+type Outputs = Result<(Output, Output), ConformError>;
+
 /// One circuit on both sides.
 #[derive(Clone, Copy)]
 struct Circuit {
@@ -36,8 +39,8 @@ struct Circuit {
     about: &'static str,
     /// Admitted difference of an integer coefficient: that of `r[ckks.encode]` for encodings, 0 for everything else.
     unit_tolerance: u64,
-    /// One draw: the reference's result and the engine's.
-    draw: fn(&Pair<'_>, &mut Draws) -> Result<(Output, Output), ConformError>,
+    /// One draw.
+    draw: fn(&Pair<'_>, &mut Draws) -> Outputs,
 }
 
 fn all() -> Vec<Circuit> {
