@@ -151,7 +151,7 @@ pub fn compare_token(expected: &[Expected], got: &[f64]) -> Result<TokenVerdict,
 }
 
 /// Index of the largest value; the smallest index wins a tie.
-fn largest(values: impl Iterator<Item = f64>) -> usize {
+pub(crate) fn largest(values: impl Iterator<Item = f64>) -> usize {
     let start = (0, f64::NEG_INFINITY);
     values.enumerate().fold(start, |best, (i, value)| if value > best.1 { (i, value) } else { best }).0
 }

@@ -1,7 +1,7 @@
 //! Comparison of a backend's value with a case's (`r[vector.accept]`).
 
-use crate::ConformError;
-use crate::metrics::{Expected, compare};
+use crate::metrics::{Expected, TokenVerdict, compare, compare_token, largest};
+use crate::{ConformError, Verdict};
 use touchstone_spec::SpecError;
 use touchstone_spec::hexfloat::HexFloat;
 use touchstone_spec::vector::{Bound, Expectation, Value};
@@ -88,6 +88,45 @@ fn reals(
     Ok(Finding::Outside(Mismatch { place, size, bound: Some(bound.clone()) }))
 }
 
+/// Whether the largest of `got` is entry `index`, where the margin of the expected ones decides that (`r[conform.token]`).
+///
+/// # Errors
+/// [`ConformError::Vector`] if the expected value is not certified reals with a bound, or `index` is not its largest.
+pub fn decide(expected: &Expectation, index: &str, got: &Value) -> Result<(Verdict, String), ConformError> {
+    let name = &expected.name;
+    let (Value::Certified { mid, rad }, Some(bound)) = (&expected.value, &expected.bound) else {
+        return Err(malformed(name, "a decision needs certified reals with a bound"));
+    };
+    let mids = parse(mid, name).map_err(|error| malformed(name, error))?;
+    let rads = parse(rad, name).map_err(|error| malformed(name, error))?;
+    let stated: usize = index.parse().map_err(|_| malformed(name, format!("index {index:?}")))?;
+    if mids.is_empty() || largest(mids.iter().copied()) != stated {
+        return Err(malformed(name, format!("entry {stated} is not the first largest")));
+    }
+    let values = match parse(got, name) {
+        Ok(values) => values,
+        Err(error) => return Ok((Verdict::Fail, error.to_string())),
+    };
+    let want: Vec<Expected> =
+        mids.iter().zip(&rads).map(|(&mid, &rad)| Expected { mid, rad, bound: bound.total.0 }).collect();
+    let verdict = match compare_token(&want, &values) {
+        Ok(verdict) => verdict,
+        Err(error) => return Ok((Verdict::Fail, error.to_string())),
+    };
+    let margin = mids.iter().enumerate().filter(|(i, _)| *i != stated).map(|(_, x)| mids[stated] - x);
+    let text = format!(
+        "{name}: expected entry {stated}, got {}; margin {}, bound of each {}",
+        largest(values.iter().copied()),
+        bits(margin.fold(f64::INFINITY, f64::min)),
+        bits(bound.total.0)
+    );
+    Ok(match verdict {
+        TokenVerdict::Same => (Verdict::Pass, text),
+        TokenVerdict::Undecided { .. } => (Verdict::Undecided, text),
+        TokenVerdict::Different => (Verdict::Fail, text),
+    })
+}
+
 /// A number as a power of two.
 pub fn bits(x: f64) -> String {
     if x == 0.0 { "0".to_owned() } else { format!("2^{:.1}", x.log2()) }
@@ -166,4 +205,31 @@ fn polys(
         }
     }
     Ok(Finding::Inside(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn logits(mid: &[f64], bound: f64) -> Expectation {
+        let bound = Bound { rule: "vector.bound.circuit".into(), total: HexFloat(bound), terms: BTreeMap::new() };
+        let value = Value::certified(mid, &vec![0.0; mid.len()]);
+        Expectation { name: "logits".into(), value, bound: Some(bound) }
+    }
+
+    /// r[conform.token]
+    #[test]
+    fn a_decision_is_passed_failed_or_undecided() {
+        let decided = logits(&[0.0, 1.0, 0.5], 0.125);
+        let verdict = |expected: &Expectation, got: &[f64]| decide(expected, "1", &Value::reals(got)).unwrap().0;
+        assert_eq!(verdict(&decided, &[0.0, 1.0, 0.5]), Verdict::Pass);
+        assert_eq!(verdict(&decided, &[1.0, 0.0, 0.5]), Verdict::Fail, "flipped");
+        assert_eq!(verdict(&decided, &[0.0, f64::NAN, 0.5]), Verdict::Fail);
+        assert_eq!(verdict(&decided, &[0.0, 1.0]), Verdict::Fail, "an entry is missing");
+        let close = logits(&[0.0, 1.0, 0.9], 0.125);
+        assert_eq!(verdict(&close, &[0.0, 1.0, 0.9]), Verdict::Undecided);
+        assert_eq!(verdict(&close, &[0.0, 0.9, 1.0]), Verdict::Undecided);
+        assert!(decide(&decided, "0", &Value::reals(&[0.0, 1.0, 0.5])).is_err(), "a vector that contradicts itself");
+    }
 }

@@ -1,6 +1,6 @@
 //! One case on one backend.
 
-use super::compare::{Finding, Mismatch, bits, check};
+use super::compare::{Finding, Mismatch, bits, check, decide};
 use super::{draw, load};
 use crate::backend::{Backend, Reply, Session};
 use crate::{CaseOutcome, ConformError, Verdict};
@@ -165,7 +165,8 @@ impl OpenSession {
             }
             Accept::Accumulated { draws, sha256 } => self.accumulated(group, case, parse(draws)?, sha256),
             Accept::Units { units } => self.compared(case, parse(units)?),
-            Accept::Exact | Accept::Interval | Accept::Decision { .. } => self.compared(case, 0),
+            Accept::Exact | Accept::Interval => self.compared(case, 0),
+            Accept::Decision { index } => self.decided(case, index),
         }
     }
 
@@ -241,6 +242,19 @@ impl OpenSession {
             }
         }
         Ok(report.outcome(case))
+    }
+
+    fn decided(&mut self, case: &Case, index: &str) -> Step<CaseOutcome> {
+        let results = self.call(case, &case.call.inputs)?;
+        let [output] = &case.outputs[..] else {
+            let message = "a decision is about one output".to_owned();
+            return Err(ConformError::Vector { what: case.id.clone(), message }.into());
+        };
+        let Some(value) = results.outputs.get(&output.name) else {
+            return Ok(CaseOutcome::new(Verdict::Fail, format!("{} is not delivered", output.name), 1));
+        };
+        let (verdict, message) = decide(output, index, value)?;
+        Ok(CaseOutcome::new(verdict, message, 1))
     }
 
     fn rejected(&mut self, case: &Case, errors: &[String]) -> Step<CaseOutcome> {
