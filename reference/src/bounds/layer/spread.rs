@@ -181,7 +181,7 @@ mod tests {
     fn a_start_orthogonal_to_the_largest_direction_still_gives_a_bound() {
         // The start of the power iteration is (1, 1 + sin(1)/10): the largest singular direction is orthogonal to it.
         let (x, y) = (1.0 + 0.1 * 1f64.sin(), -1.0);
-        let values = vec![10.0 * x, 10.0 * y, -0.01 * y, 0.01 * x];
+        let values = [10.0 * x, 10.0 * y, -0.01 * y, 0.01 * x];
         let norm =
             Normed::new(Matrix { rows: 2, columns: 2, values: vec![values[0], values[2], values[1], values[3]] });
         assert!(norm.spectral >= 10.0 * x.hypot(y), "{}", norm.spectral);
