@@ -9,19 +9,15 @@ use touchstone_ckks::{Ciphertext, Complex64, Evaluator};
 use touchstone_spec::protocol::handle;
 use touchstone_spec::vector::Call;
 
-type Cts = Vec<Ciphertext>;
-type Outcome<T> = Result<T, Fault>;
+pub type Cts = Vec<Ciphertext>;
+pub type Outcome<T> = Result<T, Fault>;
 
 /// Taps in the order of their making; the last is the output.
-type Values = Vec<(&'static str, Cts)>;
+type Values = Vec<(String, Cts)>;
 
 /// Runs an operation of this family; `None` if it is not one.
 pub fn run(session: &mut EngineSession, request: &Run) -> Option<Outcome<Ran>> {
-    let circuit = Circuit {
-        evaluator: session.evaluator.clone(),
-        operations: Rc::clone(&session.operations),
-        call: Call { op: request.op.clone(), inputs: request.inputs.clone() },
-    };
+    let circuit = Circuit::new(session, request);
     let row_input = |name: &str| session.columns(request, name);
     let values = match request.op.as_str() {
         "polynomial" | "gelu" | "tanh" => row_input("x").and_then(|x| circuit.each("value", &x, Circuit::series)),
@@ -38,29 +34,30 @@ pub fn run(session: &mut EngineSession, request: &Run) -> Option<Outcome<Ran>> {
 }
 
 /// Stores the output and the taps that were asked for.
-fn finish(session: &mut EngineSession, request: &Run, mut values: Values) -> Outcome<Ran> {
+pub fn finish(session: &mut EngineSession, request: &Run, mut values: Values) -> Outcome<Ran> {
     let name = request.inputs.keys().find(|name| ["x", "q"].contains(&name.as_str())).cloned().unwrap_or_default();
     let rows = session.columns(request, &name)?.rows;
     let mut ran = Ran::default();
     let last = values.pop();
     for (name, columns) in values {
-        if request.taps.iter().any(|tap| tap == name) {
+        if request.taps.contains(&name) {
             let stored = session.store(Item::Columns(Columns { rows, columns }));
-            ran.taps.insert(name.to_owned(), handle(&stored));
+            ran.taps.insert(name, handle(&stored));
         }
     }
     if let Some((name, columns)) = last {
         let stored = session.store(Item::Columns(Columns { rows, columns }));
-        ran.outputs = BTreeMap::from([(name.to_owned(), handle(&stored))]);
+        ran.outputs = BTreeMap::from([(name, handle(&stored))]);
     }
     Ok(ran)
 }
 
 /// One call with what it runs on.
-struct Circuit {
+pub struct Circuit {
     evaluator: Evaluator,
     operations: Rc<dyn Operations>,
-    call: Call,
+    /// Operation and inputs.
+    pub call: Call,
 }
 
 fn real(x: f64) -> Complex64 {
@@ -68,13 +65,17 @@ fn real(x: f64) -> Complex64 {
 }
 
 impl Circuit {
-    fn each(
-        &self,
-        name: &'static str,
-        x: &Columns,
-        f: fn(&Self, &Ciphertext) -> Outcome<Ciphertext>,
-    ) -> Outcome<Values> {
-        Ok(vec![(name, x.columns.iter().map(|ct| f(self, ct)).collect::<Outcome<_>>()?)])
+    /// The request on the session's evaluator.
+    pub fn new(session: &EngineSession, request: &Run) -> Self {
+        Self {
+            evaluator: session.evaluator.clone(),
+            operations: Rc::clone(&session.operations),
+            call: Call { op: request.op.clone(), inputs: request.inputs.clone() },
+        }
+    }
+
+    fn each(&self, name: &str, x: &Columns, f: fn(&Self, &Ciphertext) -> Outcome<Ciphertext>) -> Outcome<Values> {
+        Ok(vec![(name.to_owned(), x.columns.iter().map(|ct| f(self, ct)).collect::<Outcome<_>>()?)])
     }
 
     fn interval(&self) -> Outcome<[f64; 2]> {
@@ -90,28 +91,28 @@ impl Circuit {
         Ok([self.evaluator.to_level(a, level)?, self.evaluator.to_level(b, level)?])
     }
 
-    fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Outcome<Ciphertext> {
+    pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Outcome<Ciphertext> {
         let [a, b] = self.level(a, b)?;
         Ok(self.operations.mul_rescale(&self.evaluator, &a, &b)?)
     }
 
-    fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Outcome<Ciphertext> {
+    pub fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Outcome<Ciphertext> {
         let [a, b] = self.level(a, b)?;
         Ok(self.evaluator.sub(&a, &b)?)
     }
 
-    fn add_constant(&self, a: &Ciphertext, c: f64) -> Outcome<Ciphertext> {
+    pub fn add_constant(&self, a: &Ciphertext, c: f64) -> Outcome<Ciphertext> {
         Ok(self.evaluator.add_const(a, real(c))?)
     }
 
-    fn scale(&self, a: &Ciphertext, c: f64) -> Outcome<Ciphertext> {
+    pub fn scale(&self, a: &Ciphertext, c: f64) -> Outcome<Ciphertext> {
         if a.level() == 0 {
             return Ok(self.evaluator.rescale(a)?);
         }
         Ok(self.evaluator.mul_const_to_level(a, real(c), a.level() - 1)?)
     }
 
-    fn sum(&self, terms: &[Ciphertext]) -> Outcome<Ciphertext> {
+    pub fn sum(&self, terms: &[Ciphertext]) -> Outcome<Ciphertext> {
         let (first, rest) = terms.split_first().ok_or_else(|| Fault::argument("a sum of nothing"))?;
         let add = |sum: Ciphertext, term: &Ciphertext| {
             let [a, b] = self.level(&sum, term)?;
@@ -121,7 +122,7 @@ impl Circuit {
     }
 
     /// `bias + sum_i weights_i x_i` with one rescale.
-    fn affine(&self, bias: f64, weights: &[f64], x: &[Ciphertext]) -> Outcome<Ciphertext> {
+    pub fn affine(&self, bias: f64, weights: &[f64], x: &[Ciphertext]) -> Outcome<Ciphertext> {
         let level = x.iter().map(Ciphertext::level).min().unwrap_or(0);
         let scale = self.evaluator.context().parameters().canonical_scale(level);
         let term = |(weight, x): (&f64, &Ciphertext)| {
@@ -135,8 +136,12 @@ impl Circuit {
     }
 
     fn series(&self, x: &Ciphertext) -> Outcome<Ciphertext> {
-        let [low, high] = self.interval()?;
-        let polynomial = Polynomial::chebyshev(self.call.reals("coefficients")?)?;
+        self.series_on(x, self.interval()?, self.call.reals("coefficients")?)
+    }
+
+    /// A Chebyshev series on `[low, high]`.
+    pub fn series_on(&self, x: &Ciphertext, [low, high]: [f64; 2], coefficients: Vec<f64>) -> Outcome<Ciphertext> {
+        let polynomial = Polynomial::chebyshev(coefficients)?;
         let argument = if [low, high] == [-1.0, 1.0] { x.clone() } else { normalise(&self.evaluator, x, low, high)? };
         Ok(evaluate(&self.evaluator, &argument, &polynomial)?)
     }
@@ -162,7 +167,7 @@ impl Circuit {
             return Err(Fault::argument("a matrix that fits the rows"));
         }
         let values = weights.iter().zip(&bias).map(|(row, &b)| self.affine(b, row, x)).collect::<Outcome<_>>()?;
-        Ok(vec![("value", values)])
+        Ok(vec![("value".to_owned(), values)])
     }
 
     fn layer_norm(&self, x: &[Ciphertext]) -> Outcome<Values> {
@@ -180,14 +185,14 @@ impl Circuit {
         let scale = |((x, &g), &b): ((&Ciphertext, &f64), &f64)| self.add_constant(&self.scale(x, g)?, b);
         let value = normalised.iter().zip(&gamma).zip(&beta).map(scale).collect::<Outcome<_>>()?;
         Ok(vec![
-            ("variance", vec![variance]),
-            ("inverse-sqrt", vec![inverse]),
-            ("normalised", normalised),
-            ("value", value),
+            ("variance".to_owned(), vec![variance]),
+            ("inverse-sqrt".to_owned(), vec![inverse]),
+            ("normalised".to_owned(), normalised),
+            ("value".to_owned(), value),
         ])
     }
 
-    fn power(&self, x: &Ciphertext, p: u32) -> Outcome<Ciphertext> {
+    pub fn power(&self, x: &Ciphertext, p: u32) -> Outcome<Ciphertext> {
         if p == 2 {
             return self.mul(x, x);
         }
@@ -197,7 +202,7 @@ impl Circuit {
     }
 
     /// Even power, admitted up to 12.
-    fn exponent(&self) -> Outcome<u32> {
+    pub fn exponent(&self) -> Outcome<u32> {
         let p: u32 = self.call.integer("p")?;
         if p == 0 || !p.is_multiple_of(2) || p > 12 {
             return Err(Fault::argument("an even power from 2 to 12"));
@@ -226,10 +231,10 @@ impl Circuit {
         let (powers, denominator, reciprocal) = self.row(&alive)?;
         let weights = powers.iter().map(|y| self.mul(y, &reciprocal)).collect::<Outcome<Cts>>()?;
         Ok(vec![
-            ("powers", self.spread(&live, powers)?),
-            ("denominator", vec![denominator]),
-            ("reciprocal", vec![reciprocal]),
-            ("weights", self.spread(&live, weights)?),
+            ("powers".to_owned(), self.spread(&live, powers)?),
+            ("denominator".to_owned(), vec![denominator]),
+            ("reciprocal".to_owned(), vec![reciprocal]),
+            ("weights".to_owned(), self.spread(&live, weights)?),
         ])
     }
 
@@ -242,21 +247,25 @@ impl Circuit {
     }
 
     fn rotary(&self, x: &[Ciphertext]) -> Outcome<Values> {
-        let (position, size): (u32, usize) = (self.call.integer("position")?, self.call.integer("size")?);
-        let base = self.call.real("base")?;
+        let (position, size): (usize, usize) = (self.call.integer("position")?, self.call.integer("size")?);
         if size > x.len() || !size.is_multiple_of(2) {
             return Err(Fault::argument("an even size within the row"));
         }
+        Ok(vec![("value".to_owned(), self.turn(x, position, size, self.call.real("base")?)?)])
+    }
+
+    /// The first `size` entries turned in pairs (`r[model.rotary]`); `size` is even and at most the row's length.
+    pub fn turn(&self, x: &[Ciphertext], position: usize, size: usize, base: f64) -> Outcome<Cts> {
         let half = size / 2;
         let mut turned = x.to_vec();
         for i in 0..half {
-            let angle = f64::from(position) * base.powf(-2.0 * i as f64 / size as f64);
+            let angle = position as f64 * base.powf(-2.0 * i as f64 / size as f64);
             let (sin, cos) = angle.sin_cos();
             let pair = [x[i].clone(), x[i + half].clone()];
             turned[i] = self.affine(0.0, &[cos, -sin], &pair)?;
             turned[i + half] = self.affine(0.0, &[sin, cos], &pair)?;
         }
-        Ok(vec![("value", turned)])
+        Ok(turned)
     }
 
     fn attention_of(&self, session: &EngineSession, request: &Run) -> Outcome<Values> {
@@ -293,6 +302,10 @@ impl Circuit {
             parts[2].push(denominator);
             parts[3].push(reciprocal);
         }
-        Ok(["scores", "powers", "denominator", "reciprocal", "heads"].into_iter().zip(parts).collect())
+        Ok(["scores", "powers", "denominator", "reciprocal", "heads"]
+            .map(str::to_owned)
+            .into_iter()
+            .zip(parts)
+            .collect())
     }
 }

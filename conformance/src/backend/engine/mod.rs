@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod circuit;
+mod model;
 mod scheme;
 mod values;
 
@@ -21,7 +22,7 @@ use touchstone_ckks::{
 use touchstone_spec::SpecError;
 use touchstone_spec::hexfloat::HexFloat;
 use touchstone_spec::protocol::{
-    Answer, Closed, Dropped, Fetched, Form, Greeting, Open, Opened, PROTOCOL, Ran, Run, Stored, as_handle,
+    Answer, Closed, Dropped, Fetched, Form, Greeting, Open, Opened, PROTOCOL, Ran, Run, Skip, Stored, as_handle,
 };
 use touchstone_spec::vector::Value;
 
@@ -117,7 +118,7 @@ impl Engine {
 }
 
 /// Features of the engine (`r[vector.features]`).
-const FEATURES: [&str; 16] = [
+const FEATURES: [&str; 17] = [
     "arith.bconv",
     "arith.modular",
     "arith.ntt",
@@ -133,6 +134,7 @@ const FEATURES: [&str; 16] = [
     "circuit.power-softmax",
     "circuit.rotary",
     "det.sampling",
+    "model.block",
     "taps",
 ];
 
@@ -169,6 +171,8 @@ enum Fault {
     Malformed(String),
     Unsupported(String),
     Handle(String),
+    /// A network that is deeper than the preset: skipped (`r[vector.op.model]`).
+    Levels(String),
 }
 
 impl From<CkksError> for Fault {
@@ -200,6 +204,7 @@ impl Fault {
             Self::Malformed(message) => refuse("malformed", message),
             Self::Unsupported(message) => refuse("unsupported", message),
             Self::Handle(name) => refuse("handle", format!("no handle {name:?}")),
+            Self::Levels(reason) => Answer::Skipped(Skip { reason, issue: "by design".to_owned() }),
         }
     }
 }
@@ -380,6 +385,9 @@ impl EngineSession {
             return result;
         }
         if let Some(result) = scheme::run(self, request) {
+            return result;
+        }
+        if let Some(result) = model::run(self, request) {
             return result;
         }
         match circuit::run(self, request) {
