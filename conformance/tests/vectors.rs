@@ -25,15 +25,17 @@ fn run(backend: Box<dyn Backend>, patterns: &[&str]) -> RunRecord {
     runner::run(&all, &options(), |_| ())
 }
 
+/// Every case passes, but those that no backend can decide.
 fn assert_passes(record: &RunRecord) {
     for case in &record.cases {
-        assert_eq!(case.verdict, Verdict::Pass, "{}: {}", case.id, case.message);
+        let expected = if case.id.ends_with("/undecided") { Verdict::Undecided } else { Verdict::Pass };
+        assert_eq!(case.verdict, expected, "{}: {}", case.id, case.message);
     }
 }
 
 /// Residues r[conform.exact], values r[vector.value], r[vector.ciphertext], side files r[vector.side-file], acceptances r[vector.accept],
 /// r[vector.bound], r[vector.reject], drawn inputs r[vector.draw], hashes r[vector.accumulated]; all operations of
-/// r[vector.op.arithmetic], r[vector.op.scheme] and r[vector.op.circuit].
+/// r[vector.op.arithmetic], r[vector.op.scheme], r[vector.op.circuit] and r[vector.op.model].
 #[test]
 fn the_engine_passes_every_vector_with_both_kernels() {
     assert_passes(&run(Box::new(Engine::with_kernel(KernelKind::Scalar)), &["vectors/"]));

@@ -50,8 +50,8 @@ fn check_case(file: &VectorFile, case: &Case, rules: &HashSet<&str>) -> Vec<Stri
     if case.about.is_empty() {
         problems.push("nothing says what it is about".to_owned());
     }
-    if file.level == Level::Circuit && case.encrypted.is_empty() {
-        problems.push("a circuit case encrypts nothing".to_owned());
+    if matches!(file.level, Level::Circuit | Level::Model) && case.encrypted.is_empty() {
+        problems.push("a case on ciphertexts encrypts nothing".to_owned());
     }
     problems
 }
@@ -62,6 +62,9 @@ fn check_acceptance(case: &Case, expectations: &[&Expectation]) -> Vec<String> {
         matches!(case.accept, Accept::Exact | Accept::Units { .. } | Accept::Interval | Accept::Decision { .. });
     if stores == case.outputs.is_empty() {
         problems.push(format!("{} outputs under acceptance {}", case.outputs.len(), case.accept.name()));
+    }
+    if matches!(case.accept, Accept::Decision { .. }) && case.outputs.len() != 1 {
+        problems.push("a decision is about one output".to_owned());
     }
     for expected in expectations {
         let certified = matches!(expected.value, Value::Certified { .. });

@@ -9,6 +9,7 @@ mod arithmetic;
 mod catalogue;
 mod circuit;
 mod lint;
+mod model;
 pub mod noise;
 mod notes;
 mod scheme;
@@ -31,5 +32,6 @@ pub fn generate() -> Result<Suite, ReferenceError> {
     arithmetic::add(&mut suite)?;
     scheme::add(&mut suite)?;
     circuit::add(&mut suite)?;
+    model::add(&mut suite)?;
     Ok(suite)
 }

@@ -77,6 +77,12 @@ pub struct Tracked {
     errors: [f64; 4],
 }
 
+/// Largest error of a public constant after at most eight binary64 roundings, for magnitudes below 1 as for 1: cosines may
+/// vanish where the angle's error does not.
+fn rounding(constant: &Interval) -> f64 {
+    8.0 * f64::EPSILON * constant.magnitude().to_f64_round(Round::Up).max(1.0)
+}
+
 /// An exact real.
 pub fn real(x: f64) -> Interval {
     Interval::from_f64(x, PREC)
@@ -156,6 +162,42 @@ impl Tracked {
         product.value = &self.value / &real(count as f64);
         product.errors[CONSTANTS] += f64::EPSILON * self.magnitude();
         product
+    }
+
+    /// Product with a public real that the evaluator rounds to binary64 (`r[rung.constants]`), rescaled.
+    pub fn scale_by(&self, constant: &Interval, steps: &Steps) -> Self {
+        let mut product = self.scale(constant.mid().to_f64(), steps);
+        product.value = &self.value * constant;
+        product.errors[CONSTANTS] += (self.magnitude() + self.error()) * rounding(constant);
+        product
+    }
+
+    /// Sum with a public real that the evaluator rounds to binary64.
+    pub fn plus(&self, constant: &Interval, steps: &Steps) -> Self {
+        let mut sum = Self { value: &self.value + constant, errors: self.errors };
+        sum.errors[CONSTANTS] += steps.constant + rounding(constant);
+        sum
+    }
+
+    /// Sum of numbers of which one may have been brought to the other's level by a product with 1
+    /// (`r[vector.bound.model]`).
+    pub fn add_aligned(&self, other: &Self, steps: &Steps) -> Self {
+        let mut sum = self.add(other);
+        let moved = (self.magnitude() + self.error()).max(other.magnitude() + other.error());
+        sum.errors[OPERATIONS] += steps.scaled;
+        sum.errors[CONSTANTS] += moved * steps.constant;
+        sum
+    }
+
+    /// The negative.
+    pub fn neg(&self) -> Self {
+        Self { value: -&self.value, errors: self.errors }
+    }
+
+    /// Whether every value within the error lies in `[low, high]`.
+    pub fn within(&self, [low, high]: [f64; 2]) -> bool {
+        let reach = self.value.widen(&rug::Float::with_val_round(PREC, self.error(), Round::Up).0);
+        *reach.lo() >= low && *reach.hi() <= high
     }
 
     /// `bias + sum_i weights_i x_i`, rescaled once (`r[noise.scalar.mul]`, `r[noise.add]`).
