@@ -7,11 +7,16 @@ use safetensors::{Dtype, tensor::TensorView};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use touchstone_reference::approx::replacement;
+use touchstone_reference::bounds::noise::tail_factor;
 use touchstone_reference::ckks::Parameters;
 use touchstone_reference::error::ReferenceError;
 use touchstone_reference::interval::Interval;
-use touchstone_reference::model::{Encoder, EncoderInput, encoder_forward, load_encoder, load_encoder_polynomials};
-use touchstone_reference::rungs::{Exact, Fixed, Homomorphic, Replaced, Rung, Widened, encoder_site_function};
+use touchstone_reference::model::{
+    Encoder, EncoderInput, encoder_forward, encoder_forward_embedded, load_encoder, load_encoder_polynomials,
+};
+use touchstone_reference::rungs::{
+    Exact, Fixed, Homomorphic, Predicted, Prediction, Replaced, Rung, Session, Widened, encoder_site_function,
+};
 use touchstone_spec::artifact::{Function, POLYNOMIALS_FORMAT, Polynomials};
 use touchstone_spec::params::ParameterLiteral;
 
@@ -323,4 +328,44 @@ fn fixed_point_stays_within_its_bound() {
         closest = closest.max(off / fixed.error());
     }
     assert!(closest >= 2f64.powi(-20), "the bound is {:e} times what it bounds", closest.recip());
+}
+
+/// R3, one ciphertext per number, is as far from R2 as R3p predicts: a post-LayerNorm block, pooler and classifier.
+#[test]
+fn ciphertexts_are_as_far_from_fixed_point_as_predicted() {
+    const SEED: [u8; 16] = [5; 16];
+    let failure = 2f64.powi(-40);
+    let model = Sample { kind: "bert", pooling: "first", layers: 1 }.load("encrypted");
+    let replaced = polynomials(&model, 3, 0.02);
+    let params = Parameters::new(&ParameterLiteral::preset("toy-n5-deepest").unwrap()).unwrap();
+    let session = Session::new(params.clone(), SEED).unwrap();
+    let value = |t: usize, c: usize| (5 * t + 3 * c) as f64 / 8.0 % 2.0 - 1.0;
+    let (tokens, d) = (MASK.len(), model.config.hidden_size);
+
+    let encrypt = |t, c| Homomorphic::new(session.encrypt(&vec![value(t, c); params.slots()]).unwrap());
+    let rows = (0..tokens).map(|t| (0..d).map(|c| encrypt(t, c)).collect()).collect();
+    let logits = encoder_forward_embedded(&model, rows, &MASK, &replaced, &session, &mut ()).unwrap();
+
+    let weights = session.slot_weights().unwrap();
+    let mut ratios = Vec::new();
+    for (slot, weight) in weights.into_iter().enumerate() {
+        let prediction = Prediction::new(params.clone(), weight);
+        let fresh = |t: usize, c: usize| {
+            Homomorphic::<Predicted>::new(prediction.encrypt(value(t, c), (t * d + c) as u64).unwrap())
+        };
+        let rows = (0..tokens).map(|t| (0..d).map(|c| fresh(t, c)).collect()).collect();
+        let predicted = encoder_forward_embedded(&model, rows, &MASK, &replaced, &prediction, &mut ()).unwrap();
+        for (cipher, predicted) in logits.iter().zip(&predicted) {
+            let predicted = predicted.number().unwrap();
+            let got = cipher.number().unwrap().slots().unwrap()[slot];
+            ratios.push((got - predicted.fixed().value()) / predicted.deviation());
+        }
+    }
+    let largest = ratios.iter().fold(0.0f64, |largest, ratio| largest.max(ratio.abs()));
+    let rms = (ratios.iter().map(|ratio| ratio * ratio).sum::<f64>() / ratios.len() as f64).sqrt();
+    println!("|R3-R2| at most {largest:.2} deviations, rms {rms:.2}, {} values, seed {SEED:?}", ratios.len());
+    assert!(largest <= tail_factor(failure, ratios.len()).unwrap());
+    // Errors of one slot are correlated, so the slots count: as for independent slots, by Chernoff's bound.
+    let least = failure.powf(1.0 / params.slots() as f64) / std::f64::consts::E.sqrt();
+    assert!(rms >= least, "rms {rms}, at least {least}");
 }

@@ -52,7 +52,11 @@ impl Case {
 }
 
 fn params() -> Parameters {
-    Parameters::new(&ParameterLiteral::preset("toy-n5-deep").unwrap()).unwrap()
+    preset("toy-n5-deep")
+}
+
+fn preset(name: &str) -> Parameters {
+    Parameters::new(&ParameterLiteral::preset(name).unwrap()).unwrap()
 }
 
 /// Numbers in `[low, high)` from a fixed sequence.
@@ -228,8 +232,8 @@ impl Rung<f64> for Recorder {
     }
 }
 
-/// A one-layer model with random weights and parallel residual; a sequential one needs more levels than the preset has.
-fn tiny(draws: &mut Draws) -> Model {
+/// A one-layer model with random weights.
+fn tiny(draws: &mut Draws, parallel: bool) -> Model {
     let (d, f, heads, vocabulary) = (8, 8, 2, 5);
     let mut matrix = |rows: usize, columns: usize| Matrix {
         rows,
@@ -262,7 +266,7 @@ fn tiny(draws: &mut Draws) -> Model {
             max_position_embeddings: 4,
             rotary_pct: 0.5,
             rotary_emb_base: 10000.0,
-            use_parallel_residual: true,
+            use_parallel_residual: parallel,
             layer_norm_eps: 1e-5,
             hidden_act: "gelu".to_owned(),
             tie_word_embeddings: false,
@@ -312,11 +316,21 @@ fn taps<S: Ring>(model: &Model, rows: Vec<Vec<S>>, rung: &Replaced, numbers: S::
 /// The whole graph: at every tap the four rungs are as far apart as predicted.
 #[test]
 fn rungs_agree_on_a_model() {
-    let session = Session::new(params(), SEED).unwrap();
+    check_model(params(), true);
+}
+
+/// The same with the sequential block, which needs more levels.
+#[test]
+fn rungs_agree_on_a_sequential_model() {
+    check_model(preset("toy-n5-deepest"), false);
+}
+
+fn check_model(params: Parameters, parallel: bool) {
+    let session = Session::new(params, SEED).unwrap();
     let predictions = predictions(&session);
     let (tokens, d, slots) = (4, 8, predictions.len());
     let mut draws = Draws(7);
-    let model = tiny(&mut draws);
+    let model = tiny(&mut draws, parallel);
     // [slot][token][channel]
     let batch: Vec<Vec<Vec<f64>>> = (0..slots).map(|_| draws.batch(tokens, d, -1.0, 1.0)).collect();
     let rung = fitted(&model, &batch);

@@ -157,6 +157,8 @@ PRESETS = [
             "insecure"),
     leveled("toy-n5-deep", "N = 32, 44 levels: whole models on 16 batch entries in the reference", 5, 49, 40, 44, 49, 9,
             9, UNIFORM, "insecure"),
+    leveled("toy-n5-deepest", "N = 32, 80 levels: sequential blocks and encoders on ciphertexts in the reference", 5, 49,
+            40, 80, 49, 9, 9, UNIFORM, "insecure"),
     leveled("toy-n8", "N = 256: every kernel path, sparse secret", 8, 49, 40, 8, 49, 3, 3, FIXED, "insecure"),
     leveled("small-n12", "N = 4096: all operations in seconds in the reference; below 128-bit security", 12, 49, 40, 8,
             48, 3, 3, UNIFORM, "insecure"),

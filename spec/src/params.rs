@@ -103,9 +103,10 @@ pub enum SecurityClaim {
 pub const CLASSICAL_128_TERNARY: [(u32, u32); 8] =
     [(10, 27), (11, 54), (12, 109), (13, 218), (14, 438), (15, 881), (16, 1747), (17, 3523)];
 
-const PRESETS: [(&str, &str); 13] = [
+const PRESETS: [(&str, &str); 14] = [
     ("toy-n5", include_str!("../params/toy-n5.json")),
     ("toy-n5-deep", include_str!("../params/toy-n5-deep.json")),
+    ("toy-n5-deepest", include_str!("../params/toy-n5-deepest.json")),
     ("toy-n5-boot", include_str!("../params/toy-n5-boot.json")),
     ("toy-n8", include_str!("../params/toy-n8.json")),
     ("toy-n8-boot", include_str!("../params/toy-n8-boot.json")),
