@@ -198,6 +198,7 @@ mod tests {
         assert!(!compare("not equal", &expected, &[1.0, 2.0 + f64::EPSILON * 2.0]).unwrap().conforms());
     }
 
+    /// Rules: `r[conform.nan]`.
     #[test]
     fn nan_infinity_and_wrong_lengths_are_errors() {
         let expected = exact(&[0.0, 0.0], 1.0);
@@ -210,6 +211,7 @@ mod tests {
         assert!(compare("v", &exact(&[0.0], -1.0), &[0.0]).is_err());
     }
 
+    /// Rules: `r[noise.too-little]`.
     #[test]
     fn little_noise_is_told_from_enough() {
         // 64 groups: a tenth of the deviation is far too little, the deviation itself is not.

@@ -13,6 +13,8 @@ fn fairy() -> PathBuf {
 }
 
 /// Each stored error is what the proof gives for the stored coefficients, and each fit is reproduced bit for bit.
+///
+/// Rules: `r[artifact.polynomials]`, `r[artifact.site]`.
 #[test]
 fn stored_certificates_hold_and_fits_are_reproducible() {
     let model = load(&fairy()).unwrap();

@@ -214,6 +214,8 @@ impl Direct {
 }
 
 /// The graph agrees with the second route up to a running bound of binary64 rounding, which is itself small.
+///
+/// Rules: `r[encoder.embed]`.
 #[test]
 fn agrees_with_a_second_route() {
     for sample in &SAMPLES {
@@ -247,6 +249,7 @@ fn masked_tokens_do_not_matter() {
     }
 }
 
+/// Rules: `r[encoder.config]`.
 #[test]
 fn refuses_what_it_cannot_read() {
     let model = SAMPLES[1].load("refuse");
@@ -313,6 +316,8 @@ fn widened_rung_encloses_exact_and_replaced() {
 }
 
 /// R2 is within its bound of R1; degrees are small so that a layer fits into the levels of the preset.
+///
+/// Rules: `r[encoder.sites]`.
 #[test]
 fn fixed_point_stays_within_its_bound() {
     let model = SAMPLES[3].load("fixed");

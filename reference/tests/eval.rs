@@ -36,6 +36,9 @@ fn file(op: &str) -> File {
 }
 
 /// Every decimal value lies within the certified interval; the decimals have 170 digits, so that 512 bits are tested too.
+///
+/// Rules: `r[psm.sum-eps]`, `r[psm.stable]`, `r[psm.mask]`, `r[psm.attention]`, `r[goldschmidt.iteration]`,
+/// `r[ln.polynomial]`, `r[approx.series]`.
 #[test]
 fn mpmath_values_lie_within_the_certified_intervals() {
     for op in OPERATIONS {
@@ -288,6 +291,8 @@ fn call(text: &str) -> Call {
 }
 
 /// Every refusal names the field or the operation, what was expected and what was found.
+///
+/// Rules: `r[eval.input]`, `r[psm.parameters]`.
 #[test]
 fn bad_input_is_refused_by_name() {
     let cases = [

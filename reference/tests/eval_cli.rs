@@ -24,6 +24,7 @@ fn answer(arguments: &[&str], input: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Rules: `r[eval.output]`.
 #[test]
 fn flags_and_json_mean_the_same() {
     let pairs: [(&str, Value); 5] = [

@@ -35,6 +35,8 @@ fn samples() -> Vec<Sample> {
 
 /// Every logit of the training code lies within the certified interval plus a running bound of binary64 rounding
 /// errors (unit roundoff per operation, `n u / (1 - n u)` times the sum of magnitudes for a sum of n terms in any order).
+///
+/// Rules: `r[psm.scores]`, `r[model.embed]`.
 #[test]
 fn logits_agree_with_the_training_code() {
     let model = load(&fairy()).unwrap();
@@ -175,6 +177,7 @@ fn logits_ignore_the_mean_of_the_stream() {
     }
 }
 
+/// Rules: `r[model.shapes]`.
 #[test]
 fn refuses_what_the_model_cannot_read() {
     let model = tiny(true);

@@ -166,6 +166,8 @@ fn replaced(function: Function, interval: [f64; 2], degree: usize) -> Replacemen
     Replacement::new(&replacement("test", function, interval, interval, degree).unwrap()).unwrap()
 }
 
+/// Rules: `r[rung.r2]`, `r[rung.r2-bound]`, `r[rung.r3]`, `r[rung.r3p]`, `r[rung.r3-bound]`, `r[rung.operations]`,
+/// `r[rung.constants]`, `r[psm.polynomial]`, `r[psm.power]`.
 #[test]
 fn rungs_agree_on_functions() {
     let session = Session::new(params(), SEED).unwrap();
@@ -195,6 +197,8 @@ fn rungs_agree_on_functions() {
 }
 
 /// Running out of levels is an error that comes out at the end, an input outside its interval an escape, on every rung.
+///
+/// Rules: `r[rung.error]`.
 #[test]
 fn errors_come_out_at_the_end() {
     let session = Session::new(params(), SEED).unwrap();

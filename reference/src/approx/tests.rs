@@ -89,6 +89,8 @@ fn certificates_bound_the_error_within_one_percent() {
 }
 
 /// Every function, both errors where it has no zero, symmetric and lopsided intervals, and unions.
+///
+/// Rules: `r[approx.functions]`, `r[approx.error]`, `r[approx.certificate.enclosure]`.
 #[test]
 fn certificates_of_every_function_are_tight() {
     use ErrorKind::{Absolute, Relative};
@@ -213,6 +215,8 @@ proptest! {
 
     /// On random intervals, unions of two parts of them included, a certificate bounds the error at random points, for
     /// random coefficients as well as for good ones.
+    ///
+    /// Rules: `r[approx.union]`.
     #[test]
     fn certificates_bound_random_evaluations(
         (target, [a, b]) in problem(),

@@ -208,6 +208,8 @@ mod tests {
         /// Laws of `r[psm.definition]`: weights are in [0, 1], their sum is S / (eps + S) with S the mean power, the
         /// sign of scores does not matter, order is carried along, larger magnitudes weigh no less; the stable form
         /// is the same function.
+        ///
+        /// Rules: `r[psm.laws]`.
         #[test]
         fn laws(scores in prop::collection::vec(-3.0..3.0f64, 1..12), p in prop::sample::select(vec![2u32, 4, 6, 8, 10, 12]), eps in 1e-4..0.5f64) {
             let weights = power_softmax(Form::Mean, &points(&scores), p, eps, PREC).unwrap();

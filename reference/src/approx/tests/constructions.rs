@@ -51,6 +51,8 @@ fn best_approximation_of_a_power_leaves_a_chebyshev_polynomial() {
 
 /// Between sign changes the error of a best approximation reaches the same size, once more than there are coefficients: for
 /// a general, an even, an odd and a relative problem, and for a union.
+///
+/// Rules: `r[approx.construction]`, `r[approx.symmetry]`.
 #[test]
 fn best_approximations_equioscillate() {
     use ErrorKind::{Absolute, Relative};

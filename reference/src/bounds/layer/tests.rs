@@ -172,6 +172,7 @@ fn the_worst_case_exceeds_the_root_of_the_sum_of_squares() {
     }
 }
 
+/// Rules: `r[noise.layer.fresh]`.
 #[test]
 fn more_fresh_error_anywhere_never_lowers_a_bound() {
     let setup = Setup::new(true);

@@ -75,6 +75,8 @@ fn format_error(got: Result<(), CkksError>) -> FormatError {
     }
 }
 
+/// Rules: `r[format.poly]`, `r[format.secret-key]`, `r[format.public-key]`, `r[format.evaluation-keys]`,
+/// `r[format.ciphertexts]`.
 #[test]
 fn round_trips() {
     for preset in ["toy-n5", "toy-n8", "small-n12"] {
@@ -127,6 +129,7 @@ fn sizes_are_those_of_the_book() {
     assert_eq!(sizes, [32 / 4, public, keys, lists[0], lists[1]].map(|payload| 56 + payload));
 }
 
+/// Rules: `r[format.length]`.
 #[test]
 fn truncation_is_refused_at_every_byte() {
     let fixture = Fixture::new("toy-n5");
@@ -142,6 +145,7 @@ fn truncation_is_refused_at_every_byte() {
     }
 }
 
+/// Rules: `r[format.fingerprint]`.
 #[test]
 fn headers_are_checked() {
     let fixture = Fixture::new("toy-n5");
@@ -258,6 +262,7 @@ fn ephemeral_keys_are_written_and_read() {
     assert!(matches!(error, FormatError::Value { what: "key level", .. }), "{error}");
 }
 
+/// Rules: `r[format.stream]`.
 #[test]
 fn stream_keys_of_another_ciphertext_are_refused() {
     let fixture = Fixture::new("toy-n5");
@@ -306,6 +311,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Readers never panic, and what they accept is written back as the same bytes.
+    ///
+    /// Rules: `r[format.trust]`.
     #[test]
     fn bit_flips_are_refused_or_harmless(object in 0usize..5, flips in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4)) {
         let fixture = Fixture::new("toy-n5");
