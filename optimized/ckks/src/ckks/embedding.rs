@@ -51,9 +51,10 @@ impl Embedding {
         }
     }
 
-    /// Slots to packed coefficients times `n`, in place.
+    /// `P` slots to packed coefficients times `P`, in place, `P` a divisor of the length: with `P < n` one period of slots
+    /// of period `P` to the packed coefficients of `X^0, X^(n/P), ..`.
     pub(crate) fn to_coefficients(&self, values: &mut [Complex64]) {
-        let mut len = self.slots;
+        let mut len = values.len();
         while len >= 2 {
             for block in values.chunks_exact_mut(len) {
                 let (low, high) = block.split_at_mut(len / 2);
@@ -68,9 +69,10 @@ impl Embedding {
 }
 
 fn bit_reverse(values: &mut [Complex64]) {
-    let bits = values.len().trailing_zeros();
+    // Reversing all bits puts the low ones on top; one value has none.
+    let unused = values.len().leading_zeros() + 1;
     for i in 0..values.len() {
-        let j = i.reverse_bits() >> (usize::BITS - bits);
+        let j = i.reverse_bits().checked_shr(unused).unwrap_or(0);
         if i < j {
             values.swap(i, j);
         }

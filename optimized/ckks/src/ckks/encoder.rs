@@ -52,29 +52,23 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::encode`].
     pub fn coefficients(&self, slots: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
-        let operation = "encode";
-        self.check(operation, slots.len(), self.context.parameters().slots(), scale)?;
-        if let Some(slot) = slots.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
-            return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
-        }
-        let mut packed = slots.to_vec();
-        self.embedding.to_coefficients(&mut packed);
-        let factor = scale / slots.len() as f64;
-        let mut coefficients = vec![0; self.context.parameters().n()];
-        let (real, imaginary) = coefficients.split_at_mut(slots.len());
-        let mut largest = 0.0f64;
-        for ((re, im), u) in real.iter_mut().zip(imaginary).zip(&packed) {
-            let (a, b) = ((u.re * factor).round_ties_even(), (u.im * factor).round_ties_even());
-            largest = largest.max(a.abs()).max(b.abs());
-            // Saturates beyond the range of i64; such values are refused below.
-            (*re, *im) = (a as i64, b as i64);
-        }
-        // Two infinities of the transform can cancel to a NaN, which max() ignores: look at all values if any overflows.
-        if largest >= COEFFICIENT_LIMIT || packed.iter().any(|u| u.re.is_nan() || u.im.is_nan()) {
-            let got = format!("{largest:e}");
-            return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got });
-        }
-        Ok(coefficients)
+        self.check("encode", slots.len(), self.context.parameters().slots(), scale)?;
+        integers(&self.embedding, slots, scale)
+    }
+
+    /// The coefficients of `X^0, X^(N/2P), X^(2N/2P), ..`, `2P` of them, of the encoding of slots with period `P` at `scale`; all
+    /// others are 0. Given is one period, `P` a power of two up to `N/2`: slot `j` holds value `j mod P`.
+    ///
+    /// The integers are those of [`Encoder::coefficients`] of all slots, bit for bit: there, the stages above `P` add equal
+    /// numbers and subtract them, which is exact, and the others are the same operations on values that are larger by a power of two.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`]; [`CkksError::Slots`] also for a period that does not divide `N/2`.
+    pub fn coefficients_periodic(&self, period: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
+        let slots = self.context.parameters().slots();
+        let expected = if period.is_empty() || !slots.is_multiple_of(period.len()) { slots } else { period.len() };
+        self.check("encode", period.len(), expected, scale)?;
+        integers(&self.embedding, period, scale)
     }
 
     /// [`Encoder::encode`] of real slots.
@@ -184,4 +178,30 @@ impl Encoder {
         });
         Plaintext { poly, scale, fingerprint: self.context.parameters().fingerprint() }
     }
+}
+
+/// `2P` coefficients of one period of slots.
+fn integers(embedding: &Embedding, period: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
+    let operation = "encode";
+    if let Some(slot) = period.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
+        return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
+    }
+    let mut packed = period.to_vec();
+    embedding.to_coefficients(&mut packed);
+    let factor = scale / period.len() as f64;
+    let mut coefficients = vec![0; 2 * period.len()];
+    let (real, imaginary) = coefficients.split_at_mut(period.len());
+    let mut largest = 0.0f64;
+    for ((re, im), u) in real.iter_mut().zip(imaginary).zip(&packed) {
+        let (a, b) = ((u.re * factor).round_ties_even(), (u.im * factor).round_ties_even());
+        largest = largest.max(a.abs()).max(b.abs());
+        // Saturates beyond the range of i64; such values are refused below.
+        (*re, *im) = (a as i64, b as i64);
+    }
+    // Two infinities of the transform can cancel to a NaN, which max() ignores: look at all values if any overflows.
+    if largest >= COEFFICIENT_LIMIT || packed.iter().any(|u| u.re.is_nan() || u.im.is_nan()) {
+        let got = format!("{largest:e}");
+        return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got });
+    }
+    Ok(coefficients)
 }

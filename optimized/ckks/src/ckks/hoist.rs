@@ -3,12 +3,13 @@
 use super::ciphertext::Ciphertext;
 use super::context::Context;
 use super::evaluator::Evaluator;
+use super::factor::Factor;
 use super::keys::SwitchKey;
 use super::keyswitch::{Digits, GROUP, Lifted, mod_down, mod_down_only_rescale};
 use crate::CkksError;
 use crate::ring::{Form, Limb, Poly};
 use rayon::prelude::*;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A ciphertext multiplied by `P`: two polynomials of `R_{Q_l P}` in evaluation form. `ModDown` brings it back; sums
@@ -57,28 +58,6 @@ pub(crate) trait Plaintexts: Sync {
     /// The plaintext of a giant and a baby step, given by number, modulo the prime with index `prime`: `N / run()`
     /// residues. `None` where the map has no such step; every giant step has at least one.
     fn limb(&self, giant: usize, baby: usize, prime: usize) -> Option<Factor<'_>>;
-}
-
-/// A plaintext modulo one prime.
-pub(crate) enum Factor<'a> {
-    /// Transformed before.
-    Kept(&'a [u64]),
-    /// One residue per run.
-    Short(Vec<u64>),
-    /// All residues.
-    Full(Limb),
-}
-
-impl Deref for Factor<'_> {
-    type Target = [u64];
-
-    fn deref(&self) -> &[u64] {
-        match self {
-            Self::Kept(residues) => residues,
-            Self::Short(residues) => residues,
-            Self::Full(limb) => limb,
-        }
-    }
 }
 
 impl Evaluator {

@@ -52,9 +52,9 @@ struct Table {
     mul_scalar: fn(&Modulus, &mut [u64], &[u64], u64),
     mul_scalar_assign: fn(&Modulus, &mut [u64], u64),
     mul_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
-    dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
+    dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
     weighted_sum: fn(&Modulus, &mut [u64], &[&[u64]], &[u64]),
-    dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2]),
+    dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
     sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
     sub_mul_scalar_add: fn(&Modulus, &mut [u64], &[u64], &[u64], u64, &[u64]),
     combine2_sub: fn(&Modulus, &mut [u64], [&[u64]; 2], [u64; 2], &[u64]),
@@ -213,14 +213,23 @@ impl Kernels {
         key0: &[&[u64]],
         key1: &[&[u64]],
     ) {
-        same_length(&[digits.len(), key0.len(), key1.len()]);
-        assert!(digits.len() <= MAX_TERMS, "at most {MAX_TERMS} digits");
-        let n = out0.len();
-        same_length(&[n, out1.len()]);
-        for limb in digits.iter().chain(key0).chain(key1) {
-            same_length(&[n, limb.len()]);
-        }
-        (self.0.dot2)(m, [out0, out1], digits, [key0, key1]);
+        dot2_lengths([out0.len(), out1.len()], digits, [key0, key1]);
+        (self.0.dot2)(m, [out0, out1], digits, [key0, key1], false);
+    }
+
+    /// [`Kernels::dot2`] added to canonical residues: `acc0 += ..`, `acc1 += ..`.
+    #[inline]
+    pub fn dot2_add(
+        self,
+        m: &Modulus,
+        acc0: &mut [u64],
+        acc1: &mut [u64],
+        factors: &[&[u64]],
+        x: &[&[u64]],
+        y: &[&[u64]],
+    ) {
+        dot2_lengths([acc0.len(), acc1.len()], factors, [x, y]);
+        (self.0.dot2)(m, [acc0, acc1], factors, [x, y], true);
     }
 
     /// `out = sum_i x[i] * c[i]` for at most [`MAX_TERMS`] limbs `x[i]` and residues `c[i]`, in one pass.
@@ -248,18 +257,23 @@ impl Kernels {
         x: &[&[u64]],
         y: &[&[u64]],
     ) {
-        same_length(&[factors.len(), x.len(), y.len()]);
-        assert!((1..=MAX_TERMS).contains(&factors.len()), "between 1 and {MAX_TERMS} terms");
-        let (n, values) = (out0.len(), factors[0].len());
-        assert!(4 * values <= n && n.is_multiple_of(4 * values), "a multiple of four repetitions");
-        same_length(&[n, out1.len()]);
-        for factor in factors {
-            same_length(&[values, factor.len()]);
-        }
-        for limb in x.iter().chain(y) {
-            same_length(&[n, limb.len()]);
-        }
-        (self.0.dot2_repeated)(m, [out0, out1], factors, [x, y]);
+        repeated_lengths([out0.len(), out1.len()], factors, [x, y]);
+        (self.0.dot2_repeated)(m, [out0, out1], factors, [x, y], false);
+    }
+
+    /// [`Kernels::dot2_repeated`] added to canonical residues: `acc0 += ..`, `acc1 += ..`.
+    #[inline]
+    pub fn dot2_repeated_add(
+        self,
+        m: &Modulus,
+        acc0: &mut [u64],
+        acc1: &mut [u64],
+        factors: &[&[u64]],
+        x: &[&[u64]],
+        y: &[&[u64]],
+    ) {
+        repeated_lengths([acc0.len(), acc1.len()], factors, [x, y]);
+        (self.0.dot2_repeated)(m, [acc0, acc1], factors, [x, y], true);
     }
 
     /// `out = (x - r) * c`: the tail of a rescale or of ModDown, `r` being the transformed remainder
@@ -366,6 +380,35 @@ fn avx2_table() -> Option<&'static Table> {
 #[track_caller]
 fn same_length(lengths: &[usize]) {
     assert!(lengths.iter().all(|&l| l == lengths[0]), "slice lengths differ: {lengths:?}");
+}
+
+/// The contract of [`Kernels::dot2`].
+#[inline]
+#[track_caller]
+fn dot2_lengths([n, second]: [usize; 2], factors: &[&[u64]], [x, y]: [&[&[u64]]; 2]) {
+    same_length(&[factors.len(), x.len(), y.len()]);
+    assert!(factors.len() <= MAX_TERMS, "at most {MAX_TERMS} digits");
+    same_length(&[n, second]);
+    for limb in factors.iter().chain(x).chain(y) {
+        same_length(&[n, limb.len()]);
+    }
+}
+
+/// The contract of [`Kernels::dot2_repeated`].
+#[inline]
+#[track_caller]
+fn repeated_lengths([n, second]: [usize; 2], factors: &[&[u64]], [x, y]: [&[&[u64]]; 2]) {
+    same_length(&[factors.len(), x.len(), y.len()]);
+    assert!((1..=MAX_TERMS).contains(&factors.len()), "between 1 and {MAX_TERMS} terms");
+    let values = factors[0].len();
+    assert!(4 * values <= n && n.is_multiple_of(4 * values), "a multiple of four repetitions");
+    same_length(&[n, second]);
+    for factor in factors {
+        same_length(&[values, factor.len()]);
+    }
+    for limb in x.iter().chain(y) {
+        same_length(&[n, limb.len()]);
+    }
 }
 
 /// The contract on scalar arguments.

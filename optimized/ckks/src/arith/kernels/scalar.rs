@@ -160,11 +160,12 @@ fn mul_scalar_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], c: u64) {
 }
 
 /// Up to `2^20` products below `2^100` sum below `2^120`, so one reduction per output suffices.
-fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2]) {
+fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2], add: bool) {
     for (out, key) in out.into_iter().zip(keys) {
         for (i, o) in out.iter_mut().enumerate() {
             let product = |(d, k): (&&[u64], &&[u64])| u128::from(d[i]) * u128::from(k[i]);
-            *o = m.reduce_u128(digits.iter().zip(key).map(product).sum());
+            let start = if add { u128::from(*o) } else { 0 };
+            *o = m.reduce_u128(start + digits.iter().zip(key).map(product).sum::<u128>());
         }
     }
 }
@@ -178,12 +179,13 @@ fn weighted_sum(m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]) {
 }
 
 /// As [`dot2`], every factor spread over a run of elements.
-fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2]) {
+fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2], add: bool) {
     for (out, limbs) in out.into_iter().zip(limbs) {
         let run = out.len() / factors[0].len();
         for (i, o) in out.iter_mut().enumerate() {
             let product = |(f, x): (&&[u64], &&[u64])| u128::from(f[i / run]) * u128::from(x[i]);
-            *o = m.reduce_u128(factors.iter().zip(limbs).map(product).sum());
+            let start = if add { u128::from(*o) } else { 0 };
+            *o = m.reduce_u128(start + factors.iter().zip(limbs).map(product).sum::<u128>());
         }
     }
 }

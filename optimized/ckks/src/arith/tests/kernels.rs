@@ -128,8 +128,14 @@ fn key_products_match_definition() {
             for k in vector_kernels().into_iter().chain([scalar_kernels()]) {
                 let (mut out0, mut out1) = (vec![0; n], vec![0; n]);
                 k.dot2(&m, &mut out0, &mut out1, &views[0], &views[1], &views[2]);
+                let mut added = [&out0, &out1].map(|out| out.iter().map(|_| m.value() - 1).collect::<Vec<_>>());
+                let [acc0, acc1] = &mut added;
+                k.dot2_add(&m, acc0, acc1, &views[0], &views[1], &views[2]);
                 for i in 0..n {
-                    assert_eq!((out0[i], out1[i]), (sum(&k0, i), sum(&k1, i)), "{bits} bits, {digits} digits");
+                    let expected = [sum(&k0, i), sum(&k1, i)];
+                    assert_eq!([out0[i], out1[i]], expected, "{bits} bits, {digits} digits");
+                    let plus = expected.map(|x| m.add(x, m.value() - 1));
+                    assert_eq!([added[0][i], added[1][i]], plus, "{bits} bits, {digits} digits, added");
                 }
             }
         }
@@ -177,6 +183,10 @@ fn products_with_repeated_factors_match_full_ones() {
                 let [expected0, expected1] = &mut expected;
                 scalar_kernels().dot2(&m, expected0, expected1, &views[1], &views[2], &views[3]);
                 assert_eq!(got, expected, "{bits} bits, {terms} terms, runs of {run}");
+                let [got0, got1] = &mut got;
+                k.dot2_repeated_add(&m, got0, got1, &views[0], &views[2], &views[3]);
+                let doubled = expected.map(|half| half.iter().map(|&x| m.add(x, x)).collect::<Vec<_>>());
+                assert_eq!(got, doubled, "{bits} bits, {terms} terms, runs of {run}, added");
             }
         }
     }

@@ -4,96 +4,20 @@
 //! `out[s] = sum_r diagonal_r[s] * in[s + r]`. Splitting `r = giant + baby` shares the rotations by baby steps among
 //! all giant steps: `out = sum_g rot_g(sum_b rot_(-g)(diagonal_(g+b)) * rot_b(in))`.
 
+mod diagonals;
 mod prepared;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_diagonals;
+#[cfg(test)]
 mod tests_prepared;
 
+pub use diagonals::{Diagonal, apply_diagonals};
 pub use prepared::{PreparedMap, plaintext_scale};
 
-use super::check_input;
 use crate::{Ciphertext, CkksError, Complex64, Encoder, Evaluator};
-use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Terms that one task accumulates before partial sums are joined: each partial sum is a ciphertext of its own.
-const TERMS_PER_TASK: usize = 8;
-
-/// `sum_g rotate(sum_b diagonal(g, b) * babies[b], giant_steps[g])`, every `g` and `b` in range.
-///
-/// `babies` are canonical and of one level `l >= 1`; they may be any ciphertexts, rotated or conjugated, so that several maps
-/// share them. `diagonal(g, b)` has one value per slot and is already rotated by `-giant_steps[g]`; `None` means all
-/// zeros. Diagonals are asked for once, in no particular order and from several threads, encoded at the canonical scale of
-/// `l` and dropped at once. Out: canonical scale, level `l - 1`.
-///
-/// Inner sums are rotated before the one rescale: the key switches run with one limb more, but the map needs one rescale
-/// instead of one per giant step, and the error of the key switches is divided by `q_l` and vanishes.
-///
-/// # Errors
-/// [`CkksError::Argument`] without babies or if all diagonals are `None`, [`CkksError::LevelExhausted`],
-/// [`CkksError::Scale`], [`CkksError::Level`] for babies of different levels, [`CkksError::Slots`] for a diagonal
-/// of another length, [`CkksError::MissingKey`] or [`CkksError::KeyLevel`] for a giant step without a key for level `l`.
-pub fn apply_diagonals<F>(
-    evaluator: &Evaluator,
-    encoder: &Encoder,
-    babies: &[Ciphertext],
-    giant_steps: &[i64],
-    diagonal: F,
-) -> Result<Ciphertext, CkksError>
-where
-    F: Fn(usize, usize) -> Option<Vec<Complex64>> + Sync,
-{
-    let operation = "linear::apply_diagonals";
-    let empty = |expected| CkksError::Argument { operation, expected, got: "none".to_owned() };
-    let level = babies.first().ok_or_else(|| empty("at least one baby ciphertext"))?.level();
-    for baby in babies {
-        check_input(operation, evaluator, baby, 1)?;
-        if baby.level() != level {
-            return Err(CkksError::Level { operation, expected: level, got: baby.level() });
-        }
-    }
-    let giant = |g: usize| -> Result<Option<Ciphertext>, CkksError> {
-        let inner = inner_sum_of_products(evaluator, encoder, babies, |b| diagonal(g, b))?;
-        inner.map(|sum| evaluator.rotate(&sum, giant_steps[g])).transpose()
-    };
-    let sum = (0..giant_steps.len()).into_par_iter().map(giant).try_reduce(|| None, |a, b| join(evaluator, a, b))?;
-    evaluator.rescale(&sum.ok_or_else(|| empty("at least one diagonal"))?)
-}
-
-/// `sum_b diagonal(b) * babies[b]` before its rescale.
-fn inner_sum_of_products(
-    evaluator: &Evaluator,
-    encoder: &Encoder,
-    babies: &[Ciphertext],
-    diagonal: impl Fn(usize) -> Option<Vec<Complex64>> + Sync,
-) -> Result<Option<Ciphertext>, CkksError> {
-    let accumulate = |mut sum: Option<Ciphertext>, b: usize| -> Result<Option<Ciphertext>, CkksError> {
-        let Some(values) = diagonal(b) else { return Ok(sum) };
-        let baby = &babies[b];
-        let plain = encoder.encode(&values, baby.level(), baby.scale())?;
-        match &mut sum {
-            Some(sum) => evaluator.mul_plain_acc(sum, baby, &plain)?,
-            None => sum = Some(evaluator.mul_plain(baby, &plain)?),
-        }
-        Ok(sum)
-    };
-    (0..babies.len())
-        .into_par_iter()
-        .with_min_len(TERMS_PER_TASK)
-        .try_fold(|| None, accumulate)
-        .try_reduce(|| None, |a, b| join(evaluator, a, b))
-}
-
-fn join(evaluator: &Evaluator, a: Option<Ciphertext>, b: Option<Ciphertext>) -> Result<Option<Ciphertext>, CkksError> {
-    match (a, b) {
-        (Some(mut a), Some(b)) => {
-            evaluator.add_assign(&mut a, &b)?;
-            Ok(Some(a))
-        }
-        (a, b) => Ok(a.or(b)),
-    }
-}
 
 /// A linear map given by its diagonals, scheduled and pre-rotated.
 #[derive(Clone, Debug, PartialEq)]
@@ -235,7 +159,10 @@ pub fn inner_sum(evaluator: &Evaluator, ct: &Ciphertext, count: usize, stride: i
         if count & size != 0 {
             let part =
                 if done == 0 { block.clone() } else { evaluator.rotate(&block, stride.wrapping_mul(done as i64))? };
-            sum = join(evaluator, sum, Some(part))?;
+            match &mut sum {
+                Some(sum) => evaluator.add_assign(sum, &part)?,
+                None => sum = Some(part),
+            }
             done += size;
         }
         if done == count {

@@ -1,17 +1,14 @@
 //! Linear maps with plaintexts prepared once and both kinds of rotations hoisted (`r[circuit.linear.*]`).
 
 use super::LinearMap;
-use crate::arith::MIN_LOG_N;
-use crate::ckks::hoist::{Factor, Plaintexts};
+use crate::ckks::factor::{Factor, SHORTEST_RUN, SHORTEST_TRANSFORM};
+use crate::ckks::hoist::Plaintexts;
 use crate::{Ciphertext, CkksError, Context, Encoder, Evaluator};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Residues of a plaintext in evaluation form, by prime index; `None` for primes that no limb uses.
 type Transforms = Vec<Option<Vec<u64>>>;
-
-/// Shortest run of equal residues that the kernels take as one.
-const SHORTEST_RUN: usize = 4;
 
 /// The plaintext scale `T` that takes a map from an input with label `label` at `level` to the label `target` after the
 /// rescale: `fl(fl(target q_l) / label)` (`r[circuit.linear.scale]`).
@@ -70,8 +67,8 @@ impl LinearMap {
 /// at most `n / 16`, the shortest transform being 16 long.
 fn common_stride<'a>(polynomials: impl Iterator<Item = &'a Vec<i64>>, n: usize) -> usize {
     let places = polynomials.flat_map(|c| c.iter().enumerate().filter(|(_, c)| **c != 0).map(|(i, _)| i));
-    let stride =
-        places.fold(n >> MIN_LOG_N, |stride, i| if i == 0 { stride } else { stride.min(1 << i.trailing_zeros()) });
+    let stride = places
+        .fold(n / SHORTEST_TRANSFORM, |stride, i| if i == 0 { stride } else { stride.min(1 << i.trailing_zeros()) });
     if stride < SHORTEST_RUN { 1 } else { stride }
 }
 
@@ -133,29 +130,12 @@ impl PreparedMap {
         let primes = ring.chain_len() + ring.special_len();
         let used = |prime: usize| prime <= level || prime >= ring.chain_len();
         let transform = |(&step, coefficients): (&(usize, usize), &Vec<i64>)| {
-            let limb = |prime| used(prime).then(|| self.transform(coefficients, prime).to_vec());
+            let limb = |prime| used(prime).then(|| Factor::transform(&self.context, coefficients, prime).to_vec());
             (step, (0..primes).map(limb).collect())
         };
         let kept = self.coefficients.par_iter().map(transform).collect();
         self.transforms = Some(kept);
         Ok(true)
-    }
-
-    /// The evaluation form of a plaintext modulo the prime with index `prime`, one residue per run.
-    fn transform(&self, coefficients: &[i64], prime: usize) -> Factor<'static> {
-        let ring = self.context.ring();
-        let kernels = ring.kernels();
-        let table = ring.subring_table(prime, coefficients.len().trailing_zeros());
-        if self.stride == 1 {
-            let mut limb = self.context.scratch_limb();
-            kernels.reduce_signed(table.modulus(), &mut limb, coefficients);
-            kernels.ntt(table, &mut limb);
-            return Factor::Full(limb);
-        }
-        let mut limb = vec![0; coefficients.len()];
-        kernels.reduce_signed(table.modulus(), &mut limb, coefficients);
-        kernels.ntt(table, &mut limb);
-        Factor::Short(limb)
     }
 
     /// Applies the map and rescales (`r[circuit.linear.result]`): level `l >= 1` to `l - 1`.
@@ -216,6 +196,6 @@ impl Plaintexts for PreparedMap {
         if let Some(kept) = kept {
             return Some(Factor::Kept(kept));
         }
-        Some(self.transform(self.coefficients.get(&(giant, baby))?, prime))
+        Some(Factor::transform(&self.context, self.coefficients.get(&(giant, baby))?, prime))
     }
 }

@@ -110,9 +110,9 @@ fn unsuitable_maps_are_refused() {
     let ev = fixture.evaluator();
     let ct = fixture.encrypt_real(&vec![0.0; fixture.slots()]);
     let refused = |got: Result<Ciphertext, CkksError>| got.unwrap_err();
-    let none = apply_diagonals(&ev, &fixture.encoder, &[], &[0], |_, _| None);
+    let none = apply_diagonals(&ev, &fixture.encoder, &[], &[0], |_, _| None::<Diagonal>);
     assert!(matches!(refused(none), CkksError::Argument { .. }));
-    let none = apply_diagonals(&ev, &fixture.encoder, std::slice::from_ref(&ct), &[0], |_, _| None);
+    let none = apply_diagonals(&ev, &fixture.encoder, std::slice::from_ref(&ct), &[0], |_, _| None::<Diagonal>);
     assert!(matches!(refused(none), CkksError::Argument { .. }));
     let short = |_, _| Some(vec![Complex64::new(1.0, 0.0); 3]);
     let short = apply_diagonals(&ev, &fixture.encoder, std::slice::from_ref(&ct), &[0], short);

@@ -53,10 +53,10 @@ plain! {
     reduce_centered = pointwise::reduce_centered, (src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus);
     reduce_signed = pointwise::reduce_signed, (m: &Modulus, dst: &mut [u64], src: &[i64]);
     center_scaled = pointwise::center_scaled, (m: &Modulus, y: &mut [f64], src: &[u64], c: u64);
-    dot2 = sums::dot2, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2]);
+    dot2 = sums::dot2, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2], add: bool);
     weighted_sum = sums::weighted_sum, (m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]);
     dot2_repeated = sums::dot2_repeated,
-        (m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2]);
+        (m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2], add: bool);
     quotient = sums::quotient, (y: &[&[f64]], recips: &[f64], v: &mut [f64]);
     combine = sums::combine, (m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]);
     forward = ntt::forward, (table: &NttTable, a: &mut [u64]);

@@ -49,11 +49,11 @@ impl Sum {
         self.hi = hi;
     }
 
-    /// The sum plus `carry`, reduced to magnitude at most `p/2 + 1`; `|carry|` likewise.
+    /// The sum plus `carry`, `|carry| < p`, reduced to magnitude at most `p/2 + 1`.
     ///
     /// `hi - start` is exact and at most `8 p^2 + 2^53`, so its quotient by `p` is below `2^53` and rounds to an
     /// integer with total error at most 2: the remainder is at most `2p < 2^51` and exact. With `lo` reduced first
-    /// and the carry the sum stays below `2^52`.
+    /// and the carry the sum stays below `4p < 2^52`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn fold(self, f: Field, start: __m256d, carry: __m256d) -> __m256d {
@@ -96,20 +96,27 @@ fn store(out: &mut [u64], i: usize, x: __m256d) {
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), to_u64(x)) }
 }
 
+/// What a sum over elements `i..i + 4` starts with: the residues there or zero.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn initial(out: &[u64], i: usize, add: bool) -> __m256d {
+    if add { load(out, i) } else { _mm256_setzero_pd() }
+}
+
 /// The rest of every limb from element `i` on.
 fn rest<'a, T>(limbs: &[&'a [T]], i: usize) -> Vec<&'a [T]> {
     limbs.iter().map(|limb| &limb[i..]).collect()
 }
 
-/// See [`Kernels::dot2`](crate::arith::Kernels::dot2).
+/// See [`Kernels::dot2`](crate::arith::Kernels::dot2); `add` tells whether to add to the outputs.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2]) {
+pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2], add: bool) {
     let f = Field::new(m);
     let start = _mm256_set1_pd(UNSIGNED_START);
     let [out0, out1] = out;
     let whole = out0.len() - out0.len() % LANES;
     for i in (0..whole).step_by(LANES) {
-        let mut carry = [_mm256_setzero_pd(); 2];
+        let mut carry = [initial(out0, i, add), initial(out1, i, add)];
         for first in (0..digits.len()).step_by(GROUP) {
             let mut sums = [Sum::new(start); 2];
             for j in first..digits.len().min(first + GROUP) {
@@ -127,33 +134,35 @@ pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [
     if whole < out0.len() {
         let keys = keys.map(|key| rest(key, whole));
         let out = [&mut out0[whole..], &mut out1[whole..]];
-        (scalar::TABLE.dot2)(m, out, &rest(digits, whole), [&keys[0], &keys[1]]);
+        (scalar::TABLE.dot2)(m, out, &rest(digits, whole), [&keys[0], &keys[1]], add);
     }
 }
 
-/// See [`Kernels::dot2_repeated`](crate::arith::Kernels::dot2_repeated).
+/// See [`Kernels::dot2_repeated`](crate::arith::Kernels::dot2_repeated); `add` tells whether to add to the outputs.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2]) {
+pub(super) fn dot2_repeated(m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2], add: bool) {
     let f = Field::new(m);
     let start = _mm256_set1_pd(UNSIGNED_START);
     let [out0, out1] = out;
     let run = out0.len() / factors[0].len();
-    for i in (0..out0.len()).step_by(LANES) {
-        let mut carry = [_mm256_setzero_pd(); 2];
-        for first in (0..factors.len()).step_by(GROUP) {
-            let mut sums = [Sum::new(start); 2];
-            for j in first..factors.len().min(first + GROUP) {
-                // A run is a multiple of four, so one factor serves the whole vector; it is below 2^50.
-                let d = _mm256_set1_pd(factors[j][i / run] as i64 as f64);
-                sums[0].add(d, load(limbs[0][j], i));
-                sums[1].add(d, load(limbs[1][j], i));
+    for value in 0..factors[0].len() {
+        // A run is a multiple of four, so one factor serves the whole vector.
+        for i in (value * run..(value + 1) * run).step_by(LANES) {
+            let mut carry = [initial(out0, i, add), initial(out1, i, add)];
+            for first in (0..factors.len()).step_by(GROUP) {
+                let mut sums = [Sum::new(start); 2];
+                for j in first..factors.len().min(first + GROUP) {
+                    let d = to_f64(_mm256_set1_epi64x(factors[j][value] as i64));
+                    sums[0].add(d, load(limbs[0][j], i));
+                    sums[1].add(d, load(limbs[1][j], i));
+                }
+                for (carry, sum) in carry.iter_mut().zip(sums) {
+                    *carry = sum.fold(f, start, *carry);
+                }
             }
-            for (carry, sum) in carry.iter_mut().zip(sums) {
-                *carry = sum.fold(f, start, *carry);
-            }
+            store(out0, i, f.lift(carry[0]));
+            store(out1, i, f.lift(carry[1]));
         }
-        store(out0, i, f.lift(carry[0]));
-        store(out1, i, f.lift(carry[1]));
     }
 }
 
