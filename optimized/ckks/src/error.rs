@@ -2,6 +2,7 @@
 
 use crate::arith::ArithError;
 use crate::ckks::serialise::FormatError;
+use crate::debug::Violation;
 use thiserror::Error;
 
 /// Why an operation was refused. No operation changes its inputs when it fails.
@@ -132,6 +133,14 @@ pub enum CkksError {
     /// Bytes that are not a serialised object of this crate, or a file that cannot be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// A tap of a debug session saw what was not predicted.
+    #[error("tap {tap}: {violation}")]
+    Tap {
+        /// Name of the tap.
+        tap: String,
+        /// What it saw.
+        violation: Violation,
+    },
     /// The operating system gave no randomness.
     #[error("{operation}: expected {expected}, got {got}")]
     Randomness {

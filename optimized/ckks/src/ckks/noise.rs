@@ -4,6 +4,7 @@
 //! error of a decoded slot. Nothing here looks at keys or ciphertexts: parameters, levels and scales determine every value.
 
 use super::params::Parameters;
+use touchstone_spec::params::SecretDistribution;
 
 /// `r[noise.bound]`: how many standard deviations bound `n` Gaussian numbers at once, except with probability `failure`.
 ///
@@ -108,6 +109,8 @@ pub struct StepError {
 pub struct NoiseModel {
     log_n: u32,
     weight: f64,
+    /// Expected sum of squared coefficients of the secret's square.
+    square_weight: f64,
     sigma: f64,
     chain: Vec<f64>,
     special_product: f64,
@@ -122,6 +125,7 @@ impl NoiseModel {
         Self {
             log_n: parameters.log_n(),
             weight: parameters.secret_weight(),
+            square_weight: square_weight(parameters),
             sigma: parameters.sigma(),
             chain: parameters.chain().iter().map(|q| *q as f64).collect(),
             special_product: parameters.special().iter().map(|p| *p as f64).product(),
@@ -143,7 +147,14 @@ impl NoiseModel {
     /// Variance of rounding both polynomials of a ciphertext to integers: `(h + 1) / 12`.
     #[must_use]
     pub fn rounding(&self) -> f64 {
-        (self.weight + 1.0) / 12.0
+        self.rounding_of(1)
+    }
+
+    /// `r[noise.components]`: variance of rounding all polynomials of a ciphertext of the given degree, 0 for a plaintext, at most 2.
+    #[must_use]
+    pub fn rounding_of(&self, degree: usize) -> f64 {
+        let powers = [1.0, self.weight, self.square_weight];
+        powers.iter().take(degree + 1).sum::<f64>() / 12.0
     }
 
     /// `r[noise.fresh.secret]`: variance of a secret-key encryption, without the encoding error.
@@ -175,10 +186,19 @@ impl NoiseModel {
     /// If `level` is above the top one.
     #[must_use]
     pub fn key_switch(&self, level: usize) -> f64 {
+        self.key_product(level) + self.rounding()
+    }
+
+    /// The part of [`NoiseModel::key_switch`] that the key's own errors cause, `V_raw / P^2` of `r[noise.keyswitch]`.
+    ///
+    /// # Panics
+    /// If `level` is above the top one.
+    #[must_use]
+    pub fn key_product(&self, level: usize) -> f64 {
         let digit =
             |primes: &[f64]| primes.len() as f64 * (primes.iter().product::<f64>() / self.special_product).powi(2);
         let digits: f64 = self.chain[..=level].chunks(self.digit_size).map(digit).sum();
-        self.sigma * self.sigma * self.n() / 12.0 * digits + self.rounding()
+        self.sigma * self.sigma * self.n() / 12.0 * digits
     }
 
     /// Variance of a uniform polynomial times a key's error, divided by a special modulus: `sigma^2 (N/12) ratio^2`, `ratio`
@@ -197,16 +217,34 @@ impl NoiseModel {
     /// If `from` is above the top level or not above `to`.
     #[must_use]
     pub fn step_error(&self, from: usize, to: usize, factor: f64) -> StepError {
-        let one = |level: usize| {
-            let variance = self.rescale(self.key_switch(level), level);
-            std::f64::consts::SQRT_2 * factor * self.slot_std(variance, self.scales[level - 1])
-        };
-        let worst = |numbers: &mut dyn Iterator<Item = f64>| numbers.fold(0.0, f64::max);
+        let rescale = std::f64::consts::SQRT_2 * factor * self.step_deviation(from, to);
         let smallest = self.scales[to..=from].iter().copied().fold(f64::INFINITY, f64::min);
         let largest = self.scales[to..=from].iter().copied().fold(0.0, f64::max);
         // A constant's own scale is T/s: at least the square of the smallest over the largest canonical scale.
         let constant = constant_rounding(smallest * smallest / largest);
-        StepError { rescale: worst(&mut (to + 1..=from).map(one)), constant }
+        StepError { rescale, constant }
+    }
+
+    /// The largest standard deviation of a slot's part from one step as in [`NoiseModel::step_error`].
+    ///
+    /// # Panics
+    /// If `from` is above the top level.
+    #[must_use]
+    pub fn step_deviation(&self, from: usize, to: usize) -> f64 {
+        let one = |level: usize| {
+            let variance = self.rescale(self.key_switch(level), level);
+            self.slot_std(variance, self.scales[level - 1])
+        };
+        (to + 1..=from).map(one).fold(0.0, f64::max)
+    }
+}
+
+/// `r[noise.components]`: the expected sum of squared coefficients of the square of a secret.
+fn square_weight(parameters: &Parameters) -> f64 {
+    let (n, h) = (parameters.n() as f64, parameters.secret_weight());
+    match parameters.secret() {
+        SecretDistribution::UniformTernary => 2.0 * h * h - h,
+        SecretDistribution::FixedWeight { .. } => 2.0 * h * h - 2.0 * h + h * (n - h) / (n - 1.0),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod bound;
 mod evaluate;
+mod extrema;
 mod plan;
 #[cfg(test)]
 mod tests;
