@@ -1,4 +1,4 @@
-//! Ciphertext product with relinearisation and rescale, on one thread, per kernel.
+//! Ciphertext products with relinearisation and rescale, on one thread, per kernel.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use touchstone_benches::{Fixture, use_one_thread};
@@ -12,9 +12,14 @@ fn multiply(criterion: &mut Criterion) {
         let keys = fixture.keys_with(|generator, secret| generator.relinearisation_key(secret, fixture.level()));
         let evaluator = Evaluator::new(fixture.context(), &keys);
         let (a, b) = (fixture.ciphertext(0), fixture.ciphertext(1));
-        group.bench_function(fixture.label(), |bencher| {
-            bencher.iter(|| evaluator.mul_rescale(&a, &b).expect("equal levels and scales"));
-        });
+        let lazy = evaluator.mul_lazy(&a, &b).expect("equal levels");
+        let mut run = |name: &str, work: &dyn Fn()| {
+            group.bench_function(format!("{}{name}", fixture.label()), |bencher| bencher.iter(work));
+        };
+        run("", &|| drop(evaluator.mul_rescale(&a, &b).expect("equal levels and scales")));
+        run("/square", &|| drop(evaluator.mul_rescale(&a, &a).expect("a level is left")));
+        run("/product alone", &|| drop(evaluator.mul_lazy(&a, &b).expect("equal levels")));
+        run("/relinearisation alone", &|| drop(evaluator.relinearise(&lazy).expect("degree 2")));
     }
     group.finish();
 }

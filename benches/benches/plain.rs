@@ -1,4 +1,4 @@
-//! Operations with plaintexts and constants, and rescaling, on one thread, per kernel.
+//! Sums, operations with plaintexts and constants, and rescaling, on one thread, per kernel.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use touchstone_benches::{Fixture, use_one_thread};
@@ -10,21 +10,21 @@ fn plain(criterion: &mut Criterion) {
     group.sample_size(10);
     for fixture in Fixture::all() {
         let evaluator = Evaluator::new(fixture.context(), &EvaluationKeys::new());
-        let encoder = Encoder::new(fixture.context());
-        let (a, slots) = (fixture.ciphertext(0), fixture.slots(1));
-        let plain = encoder.encode(&slots, fixture.level(), fixture.scale()).expect("small slots");
-        let target = fixture.scale() * fixture.scale();
-        group.bench_function(format!("{}/multiply", fixture.label()), |bencher| {
-            bencher.iter(|| evaluator.mul_plain(&a, &plain).expect("equal levels"));
-        });
-        group.bench_function(format!("{}/multiply by constant", fixture.label()), |bencher| {
-            bencher.iter(|| evaluator.mul_const(&a, Complex64::new(0.3, 0.0), target).expect("a small constant"));
-        });
-        group.bench_function(format!("{}/rescale", fixture.label()), |bencher| {
-            bencher.iter(|| evaluator.rescale(&a).expect("a level is left"));
-        });
-        group.bench_function(format!("{}/encode", fixture.label()), |bencher| {
-            bencher.iter(|| encoder.encode(&slots, fixture.level(), fixture.scale()).expect("small slots"));
+        let (a, b, level) = (fixture.ciphertext(0), fixture.ciphertext(1), fixture.level());
+        let plain = Encoder::new(fixture.context()).encode(&fixture.slots(1), level, fixture.scale());
+        let plain = plain.expect("small slots");
+        let (c, target) = (Complex64::new(0.3, 0.0), fixture.scale() * fixture.scale());
+        let mut run = |name: &str, work: &dyn Fn()| {
+            group.bench_function(format!("{}/{name}", fixture.label()), |bencher| bencher.iter(work));
+        };
+        run("add", &|| drop(evaluator.add(&a, &b).expect("equal levels and scales")));
+        run("add plaintext", &|| drop(evaluator.add_plain(&a, &plain).expect("equal levels and scales")));
+        run("add constant", &|| drop(evaluator.add_const(&a, c).expect("a small constant")));
+        run("multiply", &|| drop(evaluator.mul_plain(&a, &plain).expect("equal levels")));
+        run("multiply by constant", &|| drop(evaluator.mul_const(&a, c, target).expect("a small constant")));
+        run("rescale", &|| drop(evaluator.rescale(&a).expect("a level is left")));
+        run("multiply by constant, rescale", &|| {
+            drop(evaluator.mul_const_to_level(&a, c, level - 1).expect("a level is left"));
         });
     }
     group.finish();

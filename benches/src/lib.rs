@@ -1,6 +1,6 @@
 //! Criterion benches of the engine; see `benches/benches`.
 //!
-//! All run on one thread and with every kernel that this machine has, so that numbers of one run can be compared.
+//! All run on one thread, where kernels matter with every kernel that this machine has, so that numbers of one run can be compared.
 
 use touchstone_ckks::{
     Ciphertext, CkksError, Complex64, Context, Encoder, EvaluationKeys, KernelKind, KeyGenerator, Parameters,
@@ -36,6 +36,15 @@ impl Fixture {
         CASES.into_iter().flat_map(move |case| kernels.into_iter().filter_map(move |kind| Self::new(case, kind)))
     }
 
+    /// Every case with the fastest kernel of this machine, for operations whose kernels are measured elsewhere.
+    ///
+    /// # Panics
+    /// If a preset is not valid.
+    pub fn fastest() -> impl Iterator<Item = Self> {
+        let kernel = |case| [KernelKind::Avx2, KernelKind::Scalar].into_iter().find_map(|kind| Self::new(case, kind));
+        CASES.into_iter().filter_map(kernel)
+    }
+
     fn new((preset, level): (&'static str, usize), kind: KernelKind) -> Option<Self> {
         let parameters = Parameters::preset(preset, Security::Enforce).expect("presets are valid");
         let context = Context::with_kernel(parameters, kind).ok()?;
@@ -53,6 +62,18 @@ impl Fixture {
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// The secret key.
+    #[must_use]
+    pub fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    /// The generator of all keys.
+    #[must_use]
+    pub fn generator(&self) -> KeyGenerator {
+        KeyGenerator::new(&self.context, Seed::insecure(1))
     }
 
     /// The level of the measured operations.
@@ -76,7 +97,7 @@ impl Fixture {
         make: impl FnOnce(&KeyGenerator, &SecretKey) -> Result<SwitchKey, CkksError>,
     ) -> EvaluationKeys {
         let mut keys = EvaluationKeys::new();
-        let generator = KeyGenerator::new(&self.context, Seed::insecure(1));
+        let generator = self.generator();
         keys.insert(make(&generator, &self.secret).expect("the level is valid"));
         keys
     }
@@ -87,7 +108,7 @@ impl Fixture {
     /// If a key cannot be generated.
     pub fn keys_of(&self, rotations: impl IntoIterator<Item = i64>) -> EvaluationKeys {
         let mut keys = EvaluationKeys::new();
-        let generator = KeyGenerator::new(&self.context, Seed::insecure(1));
+        let generator = self.generator();
         for steps in rotations {
             keys.insert(generator.rotation_key(&self.secret, steps, self.level).expect("the level is valid"));
         }
