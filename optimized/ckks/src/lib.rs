@@ -30,6 +30,7 @@
 //! * [`circuits`]: linear maps, polynomials, reciprocals, inverse square roots and bootstrapping.
 //! * [`prediction`]: the error of every result, predicted with it or before anything is encrypted.
 //! * [`debug`]: decryption at taps while developing.
+//! * [`instrument`]: counts and processor time of every operation, opt-in.
 //! * [`guide`]: how to choose parameters.
 //! * [`ring`], [`arith`]: polynomials in residue form; residue vectors, transforms and base conversion.
 
@@ -40,6 +41,7 @@ pub mod debug;
 mod error;
 #[doc = include_str!("../docs/parameters.md")]
 pub mod guide {}
+pub mod instrument;
 pub mod prediction;
 pub mod ring;
 

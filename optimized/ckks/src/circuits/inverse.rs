@@ -12,6 +12,7 @@
 //! steps, Goldschmidt steps keep them.
 
 use super::{check_input, product_label, summand};
+use crate::instrument;
 use crate::{Ciphertext, CkksError, Complex64, Evaluator};
 
 /// Largest integer by which a step multiplies; keeps `step * value * scale` far from the modulus.
@@ -165,7 +166,7 @@ impl Goldschmidt {
         for (i, step) in self.steps.iter().enumerate() {
             let f = step.multiplier(evaluator, &z)?;
             let last = i + 1 == self.steps.len();
-            let (next_y, next_z) = rayon::join(
+            let (next_y, next_z) = instrument::join(
                 || if i == 0 { Ok(None) } else { evaluator.mul_rescale(&y, &f).map(Some) },
                 || if last { Ok(None) } else { evaluator.mul_rescale(&z, &f).map(Some) },
             );
@@ -275,7 +276,7 @@ pub fn newton_inverse_sqrt(
     for _ in 0..steps {
         y = evaluator.to_level(&y, half.level().min(y.level()))?;
         half = evaluator.to_level(&half, y.level())?;
-        let (square, scaled) = rayon::join(|| evaluator.mul_rescale(&y, &y), || evaluator.mul_rescale(&half, &y));
+        let (square, scaled) = instrument::join(|| evaluator.mul_rescale(&y, &y), || evaluator.mul_rescale(&half, &y));
         let cubic = evaluator.mul(&square?, &scaled?)?;
         let linear = summand(evaluator, &y, 1.5, y.level() - 1)?;
         y = evaluator.rescale(&evaluator.sub(&linear, &cubic)?)?;

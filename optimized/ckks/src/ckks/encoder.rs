@@ -4,6 +4,7 @@ use super::ciphertext::Plaintext;
 use super::context::Context;
 use super::embedding::Embedding;
 use crate::CkksError;
+use crate::instrument::{self, Operation};
 use crate::ring::{Form, Poly};
 use num_complex::Complex64;
 use rayon::prelude::*;
@@ -38,6 +39,7 @@ impl Encoder {
     /// NaN or infinite, a scale that is not positive and finite, or a coefficient of `2^62` or more.
     pub fn encode(&self, slots: &[Complex64], level: usize, scale: f64) -> Result<Plaintext, CkksError> {
         self.context.check_level("encode", level)?;
+        let _operation = instrument::operation(Operation::Encode, level);
         Ok(self.plaintext(&self.coefficients(slots, scale)?, level, scale))
     }
 
@@ -92,6 +94,7 @@ impl Encoder {
         if let Some(c) = coefficients.iter().find(|c| c.unsigned_abs() >= 1 << 62) {
             return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got: c.to_string() });
         }
+        let _operation = instrument::operation(Operation::Encode, level);
         Ok(self.plaintext(coefficients, level, scale))
     }
 
@@ -172,7 +175,9 @@ impl Encoder {
     fn plaintext(&self, coefficients: &[i64], level: usize, scale: f64) -> Plaintext {
         let ring = self.context.ring();
         let mut poly = ring.scratch(level, false, Form::Eval);
+        let scope = instrument::scope();
         poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+            let _scope = scope.enter();
             ring.kernels().reduce_signed(ring.modulus(i), limb, coefficients);
             ring.kernels().ntt(ring.table(i), limb);
         });
@@ -186,6 +191,7 @@ fn integers(embedding: &Embedding, period: &[Complex64], scale: f64) -> Result<V
     if let Some(slot) = period.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
         return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
     }
+    let _operation = instrument::within(Operation::Encode);
     let mut packed = period.to_vec();
     embedding.to_coefficients(&mut packed);
     let factor = scale / period.len() as f64;

@@ -9,6 +9,7 @@ use super::keys::{SecretKey, SwitchKey};
 use super::keyswitch::{key_product, mod_down, mod_down_add};
 use super::sampler::{Seed, Stream, StreamKey};
 use crate::CkksError;
+use crate::instrument::{self, Operation};
 use crate::ring::{Form, Limb, Poly};
 use rayon::prelude::*;
 use touchstone_spec::params::BootstrapLiteral;
@@ -157,6 +158,7 @@ impl Evaluator {
             return Err(CkksError::Level { operation, expected: 0, got: a.level() });
         }
         let key = self.keys().to_ephemeral()?;
+        let _operation = instrument::operation(Operation::RaiseModulus, 0);
         context.check_fingerprint(operation, &key.fingerprint)?;
         let (ring, kernels) = (context.ring(), context.ring().kernels());
         let [q0, p0] = primes(context).map(|prime| ring.table(prime));
@@ -205,12 +207,15 @@ impl Evaluator {
         }
         let ring = self.context().ring();
         let (kernels, top) = (ring.kernels(), self.context().parameters().max_level());
+        let _operation = instrument::within(Operation::RaiseModulus);
+        let scope = instrument::scope();
         let raise = |poly: &Poly| {
             let mut coefficients = self.context().scratch_limb();
             coefficients.copy_from_slice(poly.limb(0));
             kernels.intt(ring.table(0), &mut coefficients);
             let mut raised = ring.scratch(top, false, Form::Eval);
             raised.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+                let _scope = scope.enter();
                 kernels.reduce_centered(&coefficients, ring.modulus(0), limb, ring.modulus(i));
                 kernels.ntt(ring.table(i), limb);
             });
@@ -231,9 +236,10 @@ impl Evaluator {
         context.check_fingerprint(operation, &a.fingerprint)?;
         self.check_degree(operation, a, 1)?;
         let key = self.keys().from_ephemeral(a.level())?;
+        let _operation = instrument::within(Operation::RaiseModulus);
         context.check_fingerprint(operation, &key.fingerprint)?;
         let (u0, u1) = key_product(context, &a.polys[1], key);
-        let (c0, c1) = rayon::join(|| mod_down_add(context, u0, Some(&a.polys[0])), || mod_down(context, u1));
+        let (c0, c1) = instrument::join(|| mod_down_add(context, u0, Some(&a.polys[0])), || mod_down(context, u1));
         Ok(Ciphertext { polys: vec![c0, c1], scale: a.scale, fingerprint: a.fingerprint })
     }
 }

@@ -6,6 +6,7 @@ use super::encoder::COEFFICIENT_LIMIT;
 use super::keys::EvaluationKeys;
 use crate::CkksError;
 use crate::arith::{Kernels, Modulus};
+use crate::instrument::{self, Operation};
 use crate::ring::{Form, Poly};
 use num_complex::Complex64;
 use rayon::prelude::*;
@@ -43,6 +44,7 @@ impl Evaluator {
     /// # Errors
     /// [`CkksError::Level`] or [`CkksError::Scale`] if the labels differ; [`CkksError::Fingerprint`].
     pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let _operation = instrument::within(Operation::Add);
         let mut sum = a.clone();
         self.add_assign(&mut sum, b)?;
         Ok(sum)
@@ -54,6 +56,7 @@ impl Evaluator {
     /// As [`Evaluator::add`].
     pub fn add_assign(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
         self.check_pair("add", a, b)?;
+        let _operation = instrument::operation(Operation::Add, a.level());
         self.zip_limbs(&mut a.polys, &b.polys, |kernels, modulus, a, b| kernels.add_assign(modulus, a, b));
         a.polys.extend(b.polys.iter().skip(a.polys.len()).cloned());
         Ok(())
@@ -66,8 +69,11 @@ impl Evaluator {
     pub fn double(&self, mut a: Ciphertext) -> Result<Ciphertext, CkksError> {
         self.context.check_fingerprint("double", &a.fingerprint)?;
         let ring = self.context.ring();
+        let _operation = instrument::operation(Operation::Add, a.level());
+        let scope = instrument::scope();
         for poly in &mut a.polys {
             poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+                let _scope = scope.enter();
                 ring.kernels().mul_scalar_assign(ring.modulus(i), limb, 2);
             });
         }
@@ -80,6 +86,7 @@ impl Evaluator {
     /// [`CkksError::Level`] or [`CkksError::Scale`] if the labels differ; [`CkksError::Fingerprint`].
     pub fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
         self.check_pair("sub", a, b)?;
+        let _operation = instrument::operation(Operation::Add, a.level());
         let mut difference = a.clone();
         self.zip_limbs(&mut difference.polys, &b.polys, |kernels, modulus, a, b| kernels.sub_assign(modulus, a, b));
         let missing = b.polys.iter().skip(a.polys.len());
@@ -93,6 +100,7 @@ impl Evaluator {
     /// [`CkksError::Fingerprint`].
     pub fn neg(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
         self.context.check_fingerprint("neg", &a.fingerprint)?;
+        let _operation = instrument::operation(Operation::Add, a.level());
         let polys = a.polys.iter().map(|poly| self.neg_poly(poly)).collect();
         Ok(Ciphertext { polys, scale: a.scale, fingerprint: a.fingerprint })
     }
@@ -104,6 +112,8 @@ impl Evaluator {
     pub fn add_plain(&self, a: &Ciphertext, plain: &Plaintext) -> Result<Ciphertext, CkksError> {
         self.check_plain("add_plain", a, plain)?;
         self.check_scale("add_plain", a.scale, plain.scale)?;
+        let _operation = instrument::operation(Operation::Add, a.level());
+        instrument::read_plaintext(plain.poly.limb_count() * self.context.ring().n());
         let mut sum = a.clone();
         let plain = std::slice::from_ref(&plain.poly);
         self.zip_limbs(&mut sum.polys, plain, |kernels, modulus, a, b| kernels.add_assign(modulus, a, b));
@@ -117,6 +127,8 @@ impl Evaluator {
     pub fn sub_plain(&self, a: &Ciphertext, plain: &Plaintext) -> Result<Ciphertext, CkksError> {
         self.check_plain("sub_plain", a, plain)?;
         self.check_scale("sub_plain", a.scale, plain.scale)?;
+        let _operation = instrument::operation(Operation::Add, a.level());
+        instrument::read_plaintext(plain.poly.limb_count() * self.context.ring().n());
         let mut difference = a.clone();
         let plain = std::slice::from_ref(&plain.poly);
         self.zip_limbs(&mut difference.polys, plain, |kernels, modulus, a, b| kernels.sub_assign(modulus, a, b));
@@ -131,9 +143,13 @@ impl Evaluator {
     pub fn mul_plain(&self, a: &Ciphertext, plain: &Plaintext) -> Result<Ciphertext, CkksError> {
         self.check_plain("mul_plain", a, plain)?;
         let ring = self.context.ring();
+        let _operation = instrument::operation(Operation::MultiplyPlain, a.level());
+        instrument::read_plaintext(plain.poly.limb_count() * ring.n());
+        let scope = instrument::scope();
         let product = |poly: &Poly| {
             let mut out = ring.scratch(poly.level(), false, poly.form());
             out.limbs_mut().par_iter_mut().enumerate().for_each(|(i, out)| {
+                let _scope = scope.enter();
                 ring.kernels().mul(ring.modulus(i), out, poly.limb(i), plain.poly.limb(i));
             });
             out
@@ -154,8 +170,12 @@ impl Evaluator {
         self.check_scale(operation, a.scale * plain.scale, acc.scale)?;
         self.check_degree(operation, acc, a.degree())?;
         let ring = self.context.ring();
+        let _operation = instrument::operation(Operation::MultiplyPlain, a.level());
+        instrument::read_plaintext(plain.poly.limb_count() * ring.n());
+        let scope = instrument::scope();
         for (acc, poly) in acc.polys.iter_mut().zip(&a.polys) {
             acc.limbs_mut().par_iter_mut().enumerate().for_each(|(i, acc)| {
+                let _scope = scope.enter();
                 ring.kernels().mul_add_assign(ring.modulus(i), acc, poly.limb(i), plain.poly.limb(i));
             });
         }
@@ -168,6 +188,7 @@ impl Evaluator {
     /// # Errors
     /// [`CkksError::Argument`] for a constant that is NaN or reaches `2^62` at this scale; [`CkksError::Fingerprint`].
     pub fn add_const(&self, a: &Ciphertext, constant: Complex64) -> Result<Ciphertext, CkksError> {
+        let _operation = instrument::within(Operation::Add);
         let mut sum = a.clone();
         self.add_const_assign(&mut sum, constant)?;
         Ok(sum)
@@ -181,6 +202,7 @@ impl Evaluator {
         let operation = "add_const";
         self.context.check_fingerprint(operation, &a.fingerprint)?;
         let k = [integer(operation, constant.re * a.scale)?, integer(operation, constant.im * a.scale)?];
+        let _operation = instrument::operation(Operation::Add, a.level());
         self.for_halves(&mut a.polys[0], k, |_, modulus, half, c| {
             for residue in half {
                 *residue = modulus.add(*residue, c);
@@ -230,9 +252,13 @@ impl Evaluator {
             factors.push(constant_integers(operation, x, Complex64::new(*c, 0.0), target)?[0]);
         }
         let ring = self.context.ring();
+        instrument::count(Operation::MultiplyConstant, level, terms.len());
+        let _operation = instrument::within(Operation::MultiplyConstant);
+        let scope = instrument::scope();
         let sum = |half: usize| {
             let mut out = ring.scratch(level, false, Form::Eval);
             out.limbs_mut().par_iter_mut().enumerate().for_each(|(i, out)| {
+                let _scope = scope.enter();
                 let modulus = ring.modulus(i);
                 let limbs: Vec<&[u64]> = terms.iter().map(|(x, _)| x.polys[half].limb(i)).collect();
                 let residues: Vec<u64> = factors.iter().map(|k| modulus.from_i64(*k)).collect();
@@ -267,9 +293,12 @@ impl Evaluator {
     fn mul_gaussian(&self, operation: &'static str, a: &Ciphertext, k: [i64; 2]) -> Result<Ciphertext, CkksError> {
         self.context.check_fingerprint(operation, &a.fingerprint)?;
         let ring = self.context.ring();
+        let _operation = instrument::operation(Operation::MultiplyConstant, a.level());
+        let scope = instrument::scope();
         let product = |poly: &Poly| {
             let mut out = ring.scratch(poly.level(), false, poly.form());
             out.limbs_mut().par_iter_mut().enumerate().for_each(|(i, out)| {
+                let _scope = scope.enter();
                 let (modulus, x) = (ring.modulus(i), poly.limb(i));
                 let (low, high) = out.split_at_mut(x.len() / 2);
                 let [first, second] = gaussian_values(modulus, ring.imaginary(i), k);
@@ -285,7 +314,9 @@ impl Evaluator {
     /// Hands both halves of every limb to `apply` with the value that `k_0 + k_1 X^(N/2)` takes there.
     fn for_halves(&self, poly: &mut Poly, k: [i64; 2], apply: impl Fn(Kernels, &Modulus, &mut [u64], u64) + Sync) {
         let ring = self.context.ring();
+        let scope = instrument::scope();
         poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+            let _scope = scope.enter();
             let modulus = ring.modulus(i);
             let values = gaussian_values(modulus, ring.imaginary(i), k);
             let (first, second) = limb.split_at_mut(ring.n() / 2);
@@ -297,16 +328,22 @@ impl Evaluator {
     /// Applies `apply` to the limbs of the polynomials that both sides have.
     fn zip_limbs(&self, a: &mut [Poly], b: &[Poly], apply: impl Fn(Kernels, &Modulus, &mut [u64], &[u64]) + Sync) {
         let ring = self.context.ring();
+        let scope = instrument::scope();
         for (a, b) in a.iter_mut().zip(b) {
             let limbs = a.limbs_mut().par_iter_mut().zip(b.limbs()).enumerate();
-            limbs.for_each(|(i, (a, b))| apply(ring.kernels(), ring.modulus(i), a, b));
+            limbs.for_each(|(i, (a, b))| {
+                let _scope = scope.enter();
+                apply(ring.kernels(), ring.modulus(i), a, b);
+            });
         }
     }
 
     fn neg_poly(&self, poly: &Poly) -> Poly {
         let ring = self.context.ring();
         let mut out = ring.scratch(poly.level(), false, poly.form());
+        let scope = instrument::scope();
         out.limbs_mut().par_iter_mut().enumerate().for_each(|(i, out)| {
+            let _scope = scope.enter();
             ring.kernels().neg(ring.modulus(i), out, poly.limb(i));
         });
         out

@@ -6,6 +6,7 @@
 
 use super::context::Context;
 use crate::arith::MIN_LOG_N;
+use crate::instrument::{self, Operation};
 use crate::ring::Limb;
 use std::ops::Deref;
 
@@ -29,6 +30,7 @@ impl Factor<'static> {
     /// Transforms the coefficients of `X^0, X^run, X^(2 run), ..`, `run` the ring degree over their number, modulo the prime
     /// with index `prime`.
     pub(crate) fn transform(context: &Context, coefficients: &[i64], prime: usize) -> Self {
+        let _operation = instrument::within(Operation::Encode);
         let ring = context.ring();
         let kernels = ring.kernels();
         let table = ring.subring_table(prime, coefficients.len().trailing_zeros());

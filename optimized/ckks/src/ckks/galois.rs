@@ -5,6 +5,7 @@ use super::evaluator::Evaluator;
 use super::keys::{SwitchKey, check_galois};
 use super::keyswitch::{Lifted, key_product, mod_down_galois};
 use crate::CkksError;
+use crate::instrument::{self, Operation};
 use crate::ring::Poly;
 
 impl Evaluator {
@@ -35,6 +36,7 @@ impl Evaluator {
     pub fn rotate_hoisted(&self, a: &Ciphertext, steps: &[i64]) -> Result<Vec<Ciphertext>, CkksError> {
         let look_up = |&steps: &i64| self.rotation_key("rotate_hoisted", a, steps);
         let keys = steps.iter().map(look_up).collect::<Result<Vec<_>, _>>()?;
+        let _operation = instrument::within(Operation::Rotate);
         let lifted = keys.iter().any(Option::is_some).then(|| Lifted::new(self.context(), &a.polys[1]));
         let rotate = |key: Option<(u64, &SwitchKey)>| match (key, &lifted) {
             (Some((g, key)), Some(lifted)) => self.automorphism(a, g, key, |_| lifted.product(self.context(), key)),
@@ -62,9 +64,12 @@ impl Evaluator {
         product: impl FnOnce(&Poly) -> (Poly, Poly),
     ) -> Result<Ciphertext, CkksError> {
         debug_assert_eq!(u64::from(key.key_id()), g, "keys are filed under their automorphism");
+        let conjugates = g == self.context().conjugation_element();
+        let operation = if conjugates { Operation::Conjugate } else { Operation::Rotate };
+        let _operation = instrument::operation(operation, a.level());
         let permutation = self.context().permutation(g)?;
         let (u0, u1) = product(&a.polys[1]);
-        let (c0, c1) = rayon::join(
+        let (c0, c1) = instrument::join(
             || mod_down_galois(self.context(), u0, Some(&a.polys[0]), Some(&permutation)),
             || mod_down_galois(self.context(), u1, None, Some(&permutation)),
         );

@@ -7,6 +7,7 @@ use super::factor::Factor;
 use super::keys::SwitchKey;
 use super::keyswitch::{Digits, GROUP, Lifted, mod_down, mod_down_only_rescale};
 use crate::CkksError;
+use crate::instrument::{self, Operation};
 use crate::ring::{Form, Limb, Poly};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -68,11 +69,18 @@ impl Evaluator {
     /// As [`Evaluator::rotate_hoisted`].
     pub fn rotate_hoisted_extended(&self, a: &Ciphertext, steps: &[i64]) -> Result<Vec<Extended>, CkksError> {
         let steps = self.hoisted_steps("rotate_hoisted_extended", a, steps)?;
+        let _operation = instrument::within(Operation::Rotate);
+        count_rotations(a.level(), &steps);
         let lifted = Lifted::new(self.context(), &a.polys[1]);
         let raised = Raised { context: self.context(), a };
         let (level, limbs) = (a.level(), a.level() + 1 + self.context().ring().special_len());
+        let scope = instrument::scope();
         let rotate = |step: &Option<Step>| {
-            let pairs = (0..limbs).into_par_iter().map(|limb| raised.limb(step.as_ref(), limb, &lifted.limbs[limb]));
+            let limb = |limb| {
+                let _scope = scope.enter();
+                raised.limb(step.as_ref(), limb, &lifted.limbs[limb])
+            };
+            let pairs = (0..limbs).into_par_iter().map(limb);
             let (x, y): (Vec<_>, Vec<_>) = pairs.collect::<Vec<_>>().into_iter().unzip();
             let polys = [x, y].map(|limbs| Poly::from_limbs(level, Form::Eval, limbs));
             Extended { polys, scale: a.scale, fingerprint: a.fingerprint }
@@ -86,7 +94,13 @@ impl Evaluator {
     /// [`CkksError::Fingerprint`].
     pub fn mod_down(&self, a: &Extended) -> Result<Ciphertext, CkksError> {
         self.context().check_fingerprint("mod_down", &a.fingerprint)?;
-        let polys = a.polys.par_iter().map(|poly| mod_down(self.context(), poly.clone())).collect();
+        let _operation = instrument::within(Operation::Rotate);
+        let scope = instrument::scope();
+        let lower = |poly: &Poly| {
+            let _scope = scope.enter();
+            mod_down(self.context(), poly.clone())
+        };
+        let polys = a.polys.par_iter().map(lower).collect();
         Ok(Ciphertext { polys, scale: a.scale, fingerprint: a.fingerprint })
     }
 
@@ -105,9 +119,12 @@ impl Evaluator {
             return Err(CkksError::Scale { operation, expected: a.scale, got: b.scale });
         }
         let (ring, level) = (self.context().ring(), a.level());
+        let _operation = instrument::operation(Operation::Add, level);
+        let scope = instrument::scope();
         let mut sum = a.clone();
         for (sum, b) in sum.polys.iter_mut().zip(&b.polys) {
             sum.limbs_mut().par_iter_mut().zip(b.limbs()).enumerate().for_each(|(i, (sum, b))| {
+                let _scope = scope.enter();
                 ring.kernels().add_assign(ring.modulus(ring.prime_index(level, i)), sum, b);
             });
         }
@@ -124,6 +141,9 @@ impl Evaluator {
     ) -> Result<[Poly; 2], CkksError> {
         let babies = self.hoisted_steps(operation, a, babies)?;
         let giants = self.hoisted_steps(operation, a, giants)?;
+        count_rotations(a.level(), &babies);
+        count_rotations(a.level(), &giants);
+        let _operation = instrument::within(Operation::Rotate);
         let (mut sums, inner) = inner_sums(self.context(), a, &babies, &giants, plaintexts);
         for (giant, w) in giants.iter().zip(inner) {
             if let (Some(giant), Some(w)) = (giant, w) {
@@ -135,13 +155,26 @@ impl Evaluator {
 
     /// `ModDown` of both polynomials, as a ciphertext with the given label.
     pub(crate) fn lower(&self, sums: [Poly; 2], a: &Ciphertext, scale: f64) -> Ciphertext {
-        let polys = sums.into_par_iter().map(|poly| mod_down(self.context(), poly)).collect();
+        let _operation = instrument::within(Operation::Rotate);
+        let scope = instrument::scope();
+        let lower = |poly: Poly| {
+            let _scope = scope.enter();
+            mod_down(self.context(), poly)
+        };
+        let polys = sums.into_par_iter().map(lower).collect();
         Ciphertext { polys, scale, fingerprint: a.fingerprint }
     }
 
     /// [`Evaluator::lower`] and a rescale, the same integers (`r[ckks.fused]`); level at least 1.
     pub(crate) fn lower_rescale(&self, sums: [Poly; 2], a: &Ciphertext, scale: f64) -> Ciphertext {
-        let polys = sums.into_par_iter().map(|poly| mod_down_only_rescale(self.context(), poly)).collect();
+        instrument::count(Operation::Rescale, a.level(), 1);
+        let _operation = instrument::within(Operation::Rotate);
+        let scope = instrument::scope();
+        let lower = |poly: Poly| {
+            let _scope = scope.enter();
+            mod_down_only_rescale(self.context(), poly)
+        };
+        let polys = sums.into_par_iter().map(lower).collect();
         Ciphertext { polys, scale, fingerprint: a.fingerprint }
     }
 
@@ -158,6 +191,11 @@ impl Evaluator {
         };
         steps.iter().map(step).collect()
     }
+}
+
+/// Counts the rotations of a map, identities left out.
+fn count_rotations(level: usize, steps: &[Option<Step>]) {
+    instrument::count(Operation::Rotate, level, steps.iter().flatten().count());
 }
 
 /// The input of a map while its raised rotations are formed.
@@ -188,7 +226,9 @@ impl Raised<'_> {
         let (mut u0, mut u1) = (context.scratch_limb(), context.scratch_limb());
         let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| own.limb(limb))).collect();
         let (b, a): (Vec<_>, Vec<_>) = (0..lifts.len()).map(|digit| step.key.limbs(digit, level, limb)).unzip();
+        let stage = instrument::inner_product(lifts.len() * ring.n());
         kernels.dot2(modulus, &mut u0, &mut u1, &lifts, &b, &a);
+        drop(stage);
         if limb <= level {
             let c0 = self.a.polys[0].limb(limb);
             kernels.mul_scalar_add_assign(modulus, &mut u0, c0, context.special_product(limb));
@@ -218,7 +258,9 @@ fn inner_sums(
     let count = level + 1 + context.ring().special_len();
     let digits = Digits::new(context, &a.polys[1]);
     let raised = Raised { context, a };
+    let scope = instrument::scope();
     let of_group = |range: Range<usize>| -> Vec<LimbSums> {
+        let _scope = scope.enter();
         let lifts = digits.lift(context, range.clone());
         let of_limb = |(limb, lifts): (usize, Vec<Option<Limb>>)| {
             let rotated: Vec<_> = babies.iter().map(|step| raised.limb(step.as_ref(), limb, &lifts)).collect();
@@ -252,6 +294,7 @@ fn limb_sums(
     plaintexts: &impl Plaintexts,
 ) -> LimbSums {
     let (kernels, modulus) = (context.ring().kernels(), context.ring().modulus(prime));
+    let _operation = instrument::within(Operation::MultiplyPlain);
     let mut sums = [context.zero_limb(), context.zero_limb()];
     let mut inner = Vec::with_capacity(giants.len());
     let mut image = context.scratch_limb();
@@ -265,6 +308,7 @@ fn limb_sums(
             }
         }
         let factors: Vec<&[u64]> = factors.iter().map(|factor| &factor[..]).collect();
+        instrument::read_plaintext(factors.iter().map(|factor| factor.len()).sum());
         let (mut u, mut w) = (context.scratch_limb(), context.scratch_limb());
         if plaintexts.run() == 1 {
             kernels.dot2(modulus, &mut u, &mut w, &factors, &x, &y);
@@ -294,7 +338,9 @@ fn add_rotated_switch(context: &Context, c: &Poly, giant: &Step, sums: &mut [Pol
     let digits = Digits::new(context, c);
     let [sum0, sum1] = sums;
     let groups = sum0.limbs_mut().par_chunks_mut(GROUP).zip(sum1.limbs_mut().par_chunks_mut(GROUP));
+    let scope = instrument::scope();
     groups.enumerate().for_each(|(i, (sum0, sum1))| {
+        let _scope = scope.enter();
         let start = i * GROUP;
         let lifts = digits.lift(context, start..start + sum0.len());
         let [mut u0, mut u1] = [context.scratch_limb(), context.scratch_limb()];
@@ -304,7 +350,9 @@ fn add_rotated_switch(context: &Context, c: &Poly, giant: &Step, sums: &mut [Pol
             let modulus = ring.modulus(ring.prime_index(level, limb));
             let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| c.limb(limb))).collect();
             let (b, a): (Vec<_>, Vec<_>) = (0..lifts.len()).map(|digit| giant.key.limbs(digit, level, limb)).unzip();
+            let stage = instrument::inner_product(lifts.len() * ring.n());
             ring.kernels().dot2(modulus, &mut u0, &mut u1, &lifts, &b, &a);
+            drop(stage);
             for (u, sum) in [(&u0, sums.0), (&u1, sums.1)] {
                 ring.kernels().permute(u, &giant.permutation, &mut image);
                 ring.kernels().add_assign(modulus, sum, &image);

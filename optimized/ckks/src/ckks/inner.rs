@@ -4,6 +4,7 @@ use super::ciphertext::Ciphertext;
 use super::context::Context;
 use super::evaluator::Evaluator;
 use super::factor::Factor;
+use crate::instrument::{self, Operation};
 use crate::ring::{Form, Limb, Poly};
 use rayon::prelude::*;
 
@@ -26,7 +27,15 @@ impl Evaluator {
     /// [`Evaluator::mul_plain`] and [`Evaluator::add`] (`r[ckks.fused]`), with the label `scale`.
     pub(crate) fn sums_of_products(&self, babies: &[Ciphertext], sums: &[Vec<Term>], scale: f64) -> Vec<Ciphertext> {
         let level = babies[0].level();
-        let limb = |limb| limb_sums(self.context(), babies, sums, limb);
+        let terms = sums.iter().map(Vec::len).sum();
+        instrument::count(Operation::Encode, level, terms);
+        instrument::count(Operation::MultiplyPlain, level, terms);
+        let _operation = instrument::within(Operation::MultiplyPlain);
+        let scope = instrument::scope();
+        let limb = |limb| {
+            let _scope = scope.enter();
+            limb_sums(self.context(), babies, sums, limb)
+        };
         let limbs: Vec<Vec<[Limb; 2]>> = (0..=level).into_par_iter().map(limb).collect();
         let mut polys: Vec<[Vec<Limb>; 2]> = sums.iter().map(|_| [Vec::new(), Vec::new()]).collect();
         for limb in limbs {
@@ -45,6 +54,7 @@ impl Evaluator {
 
 /// One limb of the sums.
 fn limb_sums(context: &Context, babies: &[Ciphertext], sums: &[Vec<Term>], limb: usize) -> Vec<[Limb; 2]> {
+    instrument::read_plaintext(sums.iter().flatten().map(|term| term.coefficients.len()).sum());
     let mut results: Vec<[Limb; 2]> = sums.iter().map(|_| [context.zero_limb(), context.zero_limb()]).collect();
     // All sums take a few babies before the next few are read.
     for first in (0..babies.len()).step_by(FULL_AT_ONCE) {

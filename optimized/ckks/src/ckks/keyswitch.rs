@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::keys::SwitchKey;
+use crate::instrument::{self, Stage};
 use crate::ring::{Buffer, Form, Limb, Poly};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -24,11 +25,15 @@ impl<'a> Digits<'a> {
     pub(crate) fn new(context: &Context, poly: &'a Poly) -> Self {
         let (level, n) = (poly.level(), context.parameters().n());
         let (alpha, ring) = (context.parameters().digit_size(), context.ring());
+        let _stage = instrument::stage(Stage::Decompose, (level + 1) * n);
+        let scope = instrument::scope();
         let block = |digit: usize| {
+            let _scope = scope.enter();
             let scalars = context.lift(digit, level).input_scalars();
             let mut block = context.scratch_block();
             let rows = block[..scalars.len() * n].par_chunks_exact_mut(n).zip(scalars);
             rows.enumerate().for_each(|(row, (y, &scalar))| {
+                let _scope = scope.enter();
                 let j = digit * alpha + row;
                 ring.kernels().intt_center(ring.table(j), y, poly.limb(j), scalar);
             });
@@ -43,6 +48,7 @@ impl<'a> Digits<'a> {
     pub(crate) fn lift(&self, context: &Context, limbs: Range<usize>) -> Vec<Vec<Option<Limb>>> {
         let (level, n) = (self.poly.level(), context.parameters().n());
         let (ring, alpha) = (context.ring(), context.parameters().digit_size());
+        let _stage = instrument::stage(Stage::Decompose, 0);
         let is_own = |limb: usize, digit: usize| limb <= level && limb / alpha == digit;
         let scratch = |limb, digit| (!is_own(limb, digit)).then(|| context.scratch_limb());
         let entries = |limb| (0..self.blocks.len()).map(|digit| scratch(limb, digit)).collect();
@@ -80,7 +86,11 @@ impl<'a> Lifted<'a> {
         let digits = Digits::new(context, poly);
         let count = poly.level() + 1 + context.ring().special_len();
         let groups = (0..count).into_par_iter().step_by(GROUP);
-        let lift = |start: usize| digits.lift(context, start..(start + GROUP).min(count));
+        let scope = instrument::scope();
+        let lift = |start: usize| {
+            let _scope = scope.enter();
+            digits.lift(context, start..(start + GROUP).min(count))
+        };
         Self { poly, limbs: groups.flat_map_iter(lift).collect() }
     }
 
@@ -112,7 +122,11 @@ fn product(
     let mut u0 = context.ring().scratch(poly.level(), true, Form::Eval);
     let mut u1 = context.ring().scratch(poly.level(), true, Form::Eval);
     let groups = u0.limbs_mut().par_chunks_mut(GROUP).zip(u1.limbs_mut().par_chunks_mut(GROUP));
-    groups.enumerate().for_each(|(i, (out0, out1))| of_group(i * GROUP..i * GROUP + out0.len(), out0, out1));
+    let scope = instrument::scope();
+    groups.enumerate().for_each(|(i, (out0, out1))| {
+        let _scope = scope.enter();
+        of_group(i * GROUP..i * GROUP + out0.len(), out0, out1);
+    });
     (u0, u1)
 }
 
@@ -127,6 +141,7 @@ fn dot_limbs(
     out1: &mut [Limb],
 ) {
     let (ring, level) = (context.ring(), poly.level());
+    let _stage = instrument::inner_product(lifts.iter().map(Vec::len).sum::<usize>() * ring.n());
     for (i, (lifts, (out0, out1))) in lifts.iter().zip(out0.iter_mut().zip(out1)).enumerate() {
         let limb = start + i;
         let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| poly.limb(limb))).collect();
@@ -151,7 +166,9 @@ impl Remainder {
         let len = ring.special_len() * n;
         let (mut block, mut v) = (context.scratch_block(), context.scratch_row());
         let rows = block[..len].par_chunks_exact_mut(n).zip(&u.limbs()[level + 1..]);
+        let scope = instrument::scope();
         rows.enumerate().for_each(|(j, (y, limb))| {
+            let _scope = scope.enter();
             let table = ring.table(ring.chain_len() + j);
             ring.kernels().intt_center(table, y, limb, converter.input_scalars()[j]);
         });
@@ -205,9 +222,12 @@ pub(crate) fn mod_down_add(context: &Context, u: Poly, add: Option<&Poly>) -> Po
 
 /// `ModDown(u)` plus `add` if given, then the automorphism with index map `permutation` if given.
 pub(crate) fn mod_down_galois(context: &Context, mut u: Poly, add: Option<&Poly>, permutation: Option<&[u32]>) -> Poly {
+    let _stage = instrument::stage(Stage::ModDown, (u.level() + 1) * context.ring().n());
     let remainder = Remainder::take(context, &mut u);
     let (ring, kernels) = (context.ring(), context.ring().kernels());
+    let scope = instrument::scope();
     u.limbs_mut().par_chunks_mut(GROUP).enumerate().for_each(|(group, limbs)| {
+        let _scope = scope.enter();
         let first = group * GROUP;
         let remainders = remainder.limbs(context, first..first + limbs.len());
         for ((j, limb), mut r) in (first..).zip(limbs).zip(remainders) {
@@ -245,6 +265,7 @@ pub(crate) fn mod_down_rescale(context: &Context, u: Poly, d: &Poly) -> Poly {
 /// `u / (P q_l) + d / q_l - ntt(r / (P q_l) + rho / q_l)`: the integers of the separate operations (`r[ckks.fused]`).
 fn mod_down_add_rescale(context: &Context, mut u: Poly, d: Option<&Poly>) -> Poly {
     let level = u.level();
+    let _stage = instrument::stage(Stage::ModDown, level * context.ring().n());
     let remainder = Remainder::take(context, &mut u);
     let (ring, kernels) = (context.ring(), context.ring().kernels());
 
@@ -263,7 +284,9 @@ fn mod_down_add_rescale(context: &Context, mut u: Poly, d: Option<&Poly>) -> Pol
     u.truncate(level - 1);
     let converter = context.mod_down_rescale(level);
     let (y, v) = (remainder.y(), &remainder.v);
+    let scope = instrument::scope();
     u.limbs_mut().par_chunks_mut(GROUP).enumerate().for_each(|(group, limbs)| {
+        let _scope = scope.enter();
         let first = group * GROUP;
         let sums = remainder.transformed(context, first..first + limbs.len(), |j, start, part| {
             let extra = (&rho[..], context.chain_inverse(level, j));

@@ -5,6 +5,7 @@ use super::evaluator::Evaluator;
 use super::keys::SwitchKey;
 use super::keyswitch::{key_product, mod_down_add, mod_down_rescale};
 use crate::CkksError;
+use crate::instrument::{self, Operation};
 use crate::ring::Form;
 use rayon::prelude::*;
 
@@ -25,10 +26,13 @@ impl Evaluator {
         self.check_degree(operation, b, 1)?;
         let ring = self.context().ring();
         let (kernels, level) = (ring.kernels(), a.level());
+        let _operation = instrument::operation(Operation::Multiply, level);
+        let scope = instrument::scope();
         let mut polys: Vec<_> = (0..3).map(|_| ring.scratch(level, false, Form::Eval)).collect();
         let [d0, d1, d2] = &mut polys[..] else { unreachable!("three polynomials were made") };
         let limbs = d0.limbs_mut().par_iter_mut().zip(d1.limbs_mut()).zip(d2.limbs_mut());
         limbs.enumerate().for_each(|(i, ((d0, d1), d2))| {
+            let _scope = scope.enter();
             let modulus = ring.modulus(i);
             let block = BLOCK.min(ring.n());
             for start in (0..ring.n()).step_by(block) {
@@ -51,8 +55,9 @@ impl Evaluator {
     /// [`CkksError::Fingerprint`].
     pub fn relinearise(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
         let key = self.relinearisation_key("relinearise", a)?;
+        let _operation = instrument::operation(Operation::Relinearise, a.level());
         let (u0, u1) = key_product(self.context(), &a.polys[2], key);
-        let (c0, c1) = rayon::join(
+        let (c0, c1) = instrument::join(
             || mod_down_add(self.context(), u0, Some(&a.polys[0])),
             || mod_down_add(self.context(), u1, Some(&a.polys[1])),
         );
@@ -67,8 +72,10 @@ impl Evaluator {
         let operation = "relinearise_rescale";
         let level = self.check_rescale(operation, a)?;
         let key = self.relinearisation_key(operation, a)?;
+        instrument::count(Operation::Rescale, level, 1);
+        let _operation = instrument::operation(Operation::Relinearise, level);
         let (u0, u1) = key_product(self.context(), &a.polys[2], key);
-        let (c0, c1) = rayon::join(
+        let (c0, c1) = instrument::join(
             || mod_down_rescale(self.context(), u0, &a.polys[0]),
             || mod_down_rescale(self.context(), u1, &a.polys[1]),
         );

@@ -4,6 +4,7 @@ use super::ciphertext::Ciphertext;
 use super::context::Context;
 use super::evaluator::{Evaluator, constant_integers, gaussian_values};
 use crate::CkksError;
+use crate::instrument::{self, Operation};
 use crate::ring::Poly;
 use num_complex::Complex64;
 use rayon::prelude::*;
@@ -16,7 +17,9 @@ fn rescale_poly(context: &Context, x: &Poly) -> Poly {
     last.copy_from_slice(x.limb(level));
     kernels.intt(ring.table(level), &mut last);
     let mut result = ring.scratch(level - 1, false, x.form());
+    let scope = instrument::scope();
     result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
+        let _scope = scope.enter();
         let mut rho = context.scratch_limb();
         kernels.reduce_centered(&last, ring.modulus(level), &mut rho, ring.modulus(j));
         kernels.ntt(ring.table(j), &mut rho);
@@ -38,7 +41,9 @@ fn rescale_product(context: &Context, x: &Poly, k: [i64; 2], level: usize) -> Po
     kernels.mul_scalar(ring.modulus(level), &mut last[half..], &x.limb(level)[half..], values[1]);
     kernels.intt(ring.table(level), &mut last);
     let mut result = ring.scratch(level - 1, false, x.form());
+    let scope = instrument::scope();
     result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
+        let _scope = scope.enter();
         let modulus = ring.modulus(j);
         let inverse = context.chain_inverse(level, j);
         let mut r = context.scratch_limb();
@@ -63,7 +68,13 @@ impl Evaluator {
     /// [`CkksError::LevelExhausted`] at level 0; [`CkksError::Fingerprint`].
     pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
         let level = self.check_rescale("rescale", a)?;
-        let polys = a.polys.par_iter().map(|poly| rescale_poly(self.context(), poly)).collect();
+        let _operation = instrument::operation(Operation::Rescale, level);
+        let scope = instrument::scope();
+        let rescale = |poly: &Poly| {
+            let _scope = scope.enter();
+            rescale_poly(self.context(), poly)
+        };
+        let polys = a.polys.par_iter().map(rescale).collect();
         Ok(Ciphertext { polys, scale: self.rescaled_label(a.scale, level), fingerprint: a.fingerprint })
     }
 
@@ -91,6 +102,7 @@ impl Evaluator {
         if level > a.level() {
             return Err(CkksError::Level { operation, expected: a.level(), got: level });
         }
+        let _operation = instrument::within(Operation::Rescale);
         let polys = a.polys.iter().map(|poly| poly.truncated(level)).collect();
         Ok(Ciphertext { polys, scale: a.scale, fingerprint: a.fingerprint })
     }
@@ -145,7 +157,14 @@ impl Evaluator {
             return Err(CkksError::Scale { operation, expected, got: scale });
         }
         let k = constant_integers(operation, a, constant, target)?;
-        let polys = a.polys.par_iter().map(|poly| rescale_product(self.context(), poly, k, level + 1)).collect();
+        instrument::count(Operation::MultiplyConstant, level + 1, 1);
+        let _operation = instrument::operation(Operation::Rescale, level + 1);
+        let scope = instrument::scope();
+        let rescale = |poly: &Poly| {
+            let _scope = scope.enter();
+            rescale_product(self.context(), poly, k, level + 1)
+        };
+        let polys = a.polys.par_iter().map(rescale).collect();
         Ok(Ciphertext { polys, scale, fingerprint: a.fingerprint })
     }
 }

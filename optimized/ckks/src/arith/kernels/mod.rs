@@ -5,6 +5,7 @@ pub(super) mod avx2;
 mod scalar;
 
 use super::{ArithError, Modulus, NttTable};
+use crate::instrument::{self, Stage};
 
 /// Largest number of digits of a key switch.
 pub const MAX_DIGITS: usize = 32;
@@ -96,6 +97,7 @@ impl Kernels {
     #[inline]
     pub fn ntt(self, table: &NttTable, a: &mut [u64]) {
         same_length(&[a.len(), table.n()]);
+        let _stage = instrument::stage(Stage::ForwardTransform, a.len());
         (self.0.ntt)(table, a);
     }
 
@@ -110,6 +112,7 @@ impl Kernels {
     pub fn intt_scaled(self, table: &NttTable, a: &mut [u64], c: u64) {
         same_length(&[a.len(), table.n()]);
         canonical(table.modulus(), &[c]);
+        let _stage = instrument::stage(Stage::InverseTransform, a.len());
         (self.0.intt_scaled)(table, a, c);
     }
 
@@ -119,6 +122,7 @@ impl Kernels {
     pub fn intt_center(self, table: &NttTable, y: &mut [f64], a: &[u64], c: u64) {
         same_length(&[a.len(), y.len(), table.n()]);
         canonical(table.modulus(), &[c]);
+        let _stage = instrument::stage(Stage::InverseTransform, a.len());
         (self.0.intt_center)(table, y, a, c);
     }
 
@@ -311,6 +315,7 @@ impl Kernels {
     #[inline]
     pub fn reduce_centered(self, src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus) {
         same_length(&[src.len(), dst.len()]);
+        let _stage = instrument::stage(Stage::BaseConversion, dst.len());
         (self.0.reduce_centered)(src, m_src, dst, m_dst);
     }
 
@@ -327,6 +332,7 @@ impl Kernels {
     pub fn center_scaled(self, m: &Modulus, y: &mut [f64], src: &[u64], c: u64) {
         same_length(&[y.len(), src.len()]);
         canonical(m, &[c]);
+        let _stage = instrument::stage(Stage::BaseConversion, 0);
         (self.0.center_scaled)(m, y, src, c);
     }
 
@@ -338,6 +344,7 @@ impl Kernels {
         for row in y {
             same_length(&[row.len(), v.len()]);
         }
+        let _stage = instrument::stage(Stage::BaseConversion, 0);
         (self.0.quotient)(y, recips, v);
     }
 
@@ -349,6 +356,7 @@ impl Kernels {
         for row in rows {
             same_length(&[row.len(), dst.len()]);
         }
+        let _stage = instrument::stage(Stage::BaseConversion, dst.len());
         (self.0.combine)(m, rows, coefficients, dst);
     }
 

@@ -14,6 +14,7 @@ pub use error::BootstrapError;
 
 use super::linear::{LinearMap, PreparedMap, plaintext_scale};
 use crate::ckks::ephemeral::section;
+use crate::instrument;
 use crate::{Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, SecretKey};
 use eval_mod::EvalMod;
 use factors::{Direction, factors};
@@ -175,10 +176,11 @@ impl Bootstrapper {
     /// [`CkksError::MissingKey`], [`CkksError::KeyLevel`] for keys of [`Bootstrapper::keys_needed`] or ephemeral ones;
     /// [`CkksError::Degree`] for a ciphertext of degree 2; [`CkksError::Fingerprint`].
     pub fn bootstrap(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let _bootstrap = instrument::bootstrap(ct.level());
         let raised = self.raise(evaluator, ct)?;
         let [real, imaginary] = self.coeffs_to_slots(evaluator, &raised)?;
         let (real, imaginary) =
-            rayon::join(|| self.eval_mod(evaluator, &real), || self.eval_mod(evaluator, &imaginary));
+            instrument::join(|| self.eval_mod(evaluator, &real), || self.eval_mod(evaluator, &imaginary));
         evaluator.add(&real?, &evaluator.mul_i(&imaginary?)?)
     }
 
@@ -187,6 +189,7 @@ impl Bootstrapper {
     /// # Errors
     /// As [`Bootstrapper::bootstrap`].
     pub fn bootstrap_real(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let _bootstrap = instrument::bootstrap(ct.level());
         let raised = self.raise(evaluator, ct)?;
         let doubled = self.conjugate_pair(evaluator, &raised)?;
         let real = evaluator.add(&doubled[0], &doubled[1])?;

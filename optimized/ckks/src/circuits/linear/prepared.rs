@@ -3,6 +3,7 @@
 use super::LinearMap;
 use crate::ckks::factor::{Factor, SHORTEST_RUN, SHORTEST_TRANSFORM};
 use crate::ckks::hoist::Plaintexts;
+use crate::instrument::{self, Operation};
 use crate::{Ciphertext, CkksError, Context, Encoder, Evaluator};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,6 +183,10 @@ impl PreparedMap {
         ct: &Ciphertext,
     ) -> Result<[crate::ring::Poly; 2], CkksError> {
         evaluator.context().check_fingerprint(operation, &self.context.parameters().fingerprint())?;
+        instrument::count(Operation::MultiplyPlain, ct.level(), self.coefficients.len());
+        if self.transforms.is_none() {
+            instrument::count(Operation::Encode, ct.level(), self.coefficients.len());
+        }
         evaluator.double_hoisted(operation, ct, (&self.baby_steps, &self.giant_steps), self)
     }
 }

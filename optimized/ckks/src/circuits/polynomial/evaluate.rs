@@ -3,6 +3,7 @@
 use super::plan::{Node, Power, depth_of};
 use super::{Basis, Plan, Polynomial};
 use crate::circuits::{check_input, product_label, summand};
+use crate::instrument;
 use crate::{Ciphertext, CkksError, Complex64, Evaluator};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -64,10 +65,12 @@ impl Run<'_> {
         let deepest = powers.iter().map(|power| depth_of(power.index)).max().unwrap_or(0);
         for depth in 1..=deepest {
             let layer: Vec<_> = powers.iter().filter(|power| depth_of(power.index) == depth).collect();
-            let formed: Vec<_> = layer
-                .par_iter()
-                .map(|power| Ok((power.index, self.power(power)?)))
-                .collect::<Result<_, CkksError>>()?;
+            let scope = instrument::scope();
+            let form = |power: &&Power| {
+                let _scope = scope.enter();
+                Ok((power.index, self.power(power)?))
+            };
+            let formed: Vec<_> = layer.par_iter().map(form).collect::<Result<_, CkksError>>()?;
             self.powers.extend(formed);
         }
         Ok(self)
@@ -130,7 +133,11 @@ impl Run<'_> {
     /// The sum of the node's products, neither relinearised nor rescaled.
     fn products(&self, node: &Node, level: usize) -> Result<Option<Ciphertext>, CkksError> {
         let ev = self.evaluator;
-        let product = |(giant, child): &(usize, Node)| ev.mul_lazy(&self.value(child)?, &self.at_level(*giant, level)?);
+        let scope = instrument::scope();
+        let product = |(giant, child): &(usize, Node)| {
+            let _scope = scope.enter();
+            ev.mul_lazy(&self.value(child)?, &self.at_level(*giant, level)?)
+        };
         let products: Vec<_> = node.products.par_iter().map(product).collect::<Result<_, CkksError>>()?;
         let mut products = products.into_iter();
         let Some(mut sum) = products.next() else { return Ok(None) };
