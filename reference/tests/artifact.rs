@@ -12,13 +12,23 @@ fn fairy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fairy-1l")
 }
 
+fn fairy_4l() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fairy-4l")
+}
+
 /// Each stored error is what the proof gives for the stored coefficients, and each fit is reproduced bit for bit.
 ///
 /// Rules: `r[artifact.polynomials]`, `r[artifact.site]`.
 #[test]
 fn stored_certificates_hold_and_fits_are_reproducible() {
-    let model = load(&fairy()).unwrap();
-    for site in load_polynomials(&fairy(), &model.config).unwrap().sites {
+    for directory in [fairy(), fairy_4l()] {
+        prove_again(&directory);
+    }
+}
+
+fn prove_again(directory: &Path) {
+    let model = load(directory).unwrap();
+    for site in load_polynomials(directory, &model.config).unwrap().sites {
         let [interval, observed] = [site.interval, site.observed].map(|ends| ends.map(|x| x.0));
         let coefficients: Vec<f64> = site.coefficients.iter().map(|c| c.0).collect();
         let proof = certify(&site.function, interval, &coefficients, site.refinement).unwrap();
@@ -44,12 +54,11 @@ fn calibration_sees_windows_and_short_prompts() {
     assert!(prompts.windows[0].iter().all(|token| token == &prompts.windows[1][0]));
     assert_eq!(prompts.windows[1], prompts.windows[5], "the second story starts like the first");
     let polynomials = load_polynomials(&fairy(), &model.config).unwrap();
-    let replaced = Replaced::new(&model.config, &polynomials).unwrap();
-    let agreement = compare(&model, &prompts, &replaced).unwrap();
+    let agreement = compare(&model, &prompts, &polynomials).unwrap();
     assert_eq!((agreement.prompts, agreement.same_token, agreement.escapes), (8, 8, 0));
     assert!(agreement.max_difference > 0.0 && agreement.max_difference <= 0.02, "{agreement:?}");
     let ranges = calibrate(&model, &[prompts]).unwrap();
-    assert_eq!(ranges.len(), polynomials.sites.len());
+    assert_eq!(ranges.len(), polynomials.sites.len() + model.config.num_hidden_layers);
     for site in &polynomials.sites {
         let [low, high] = ranges[&site.site];
         assert!(low < high && site.interval[0].0 <= low && high <= site.interval[1].0, "{}", site.site);
@@ -78,7 +87,7 @@ fn every_embedding_row_lies_inside_the_first_interval() {
 fn any_token_can_be_typed() {
     let model = load(&fairy()).unwrap();
     let tokenizer = load_tokenizer(&fairy()).unwrap();
-    let replaced = Replaced::new(&model.config, &load_polynomials(&fairy(), &model.config).unwrap()).unwrap();
+    let polynomials = load_polynomials(&fairy(), &model.config).unwrap();
     let texts = [
         "q",
         "7",
@@ -92,7 +101,7 @@ fn any_token_can_be_typed() {
     let lengths = prompts.iter().map(Vec::len).collect::<Vec<_>>();
     let windows: Vec<Vec<u32>> = prompts.iter().map(|prompt| cyclic(prompt, 64)).collect();
     let prompts = Prompts { description: "any token".to_owned(), windows, lengths };
-    let agreement = compare(&model, &prompts, &replaced).unwrap();
+    let agreement = compare(&model, &prompts, &polynomials).unwrap();
     assert_eq!((agreement.prompts, agreement.escapes), (21, 0));
     assert!(agreement.max_difference <= 0.02, "{agreement:?}");
 }
@@ -142,6 +151,35 @@ fn ceiling_is_the_maximum_over_all_prompts() {
     }
     let ceiling = first_layer_denominator(&model).unwrap();
     assert!(largest > 0.0 && (ceiling / largest - 1.0).abs() < 1e-12, "{ceiling} against {largest}");
+}
+
+/// The four-layer model keeps to the degrees that encrypted inference has levels for, its streams hold what calibration saw,
+/// and on a held-out text the polynomials follow the exact functions.
+///
+/// Rules: `r[artifact.streams]`, `r[train.margin]`.
+#[test]
+fn four_layers_keep_to_their_degrees_and_streams() {
+    let model = load(&fairy_4l()).unwrap();
+    let polynomials = load_polynomials(&fairy_4l(), &model.config).unwrap();
+    for site in &polynomials.sites {
+        let most = match site.function {
+            Function::Reciprocal { .. } => 127,
+            Function::InverseSqrt { .. } => 63,
+            Function::Gelu | Function::Tanh => 31,
+        };
+        assert!(site.coefficients.len() <= most + 1, "{}", site.site);
+    }
+    assert_eq!(polynomials.streams.len(), 4);
+    assert!(polynomials.streams.iter().all(|stream| stream.limit.0 == 1.5 * stream.observed.0));
+    let tokenizer = load_tokenizer(&fairy_4l()).unwrap();
+    let story = "Once upon a time there was a king who had three sons, and he loved them all. ".repeat(12);
+    let prompts = Prompts::natural(&tokenizer, &story, 64, 4).unwrap();
+    let agreement = compare(&model, &prompts, &polynomials).unwrap();
+    assert_eq!((agreement.prompts, agreement.same_token, agreement.escapes), (8, 8, 0));
+    assert!(agreement.max_difference > 0.0 && agreement.max_difference <= 0.002, "{agreement:?}");
+    let mut tight = polynomials.clone();
+    tight.streams[2].limit = HexFloat(1.0);
+    assert_eq!(compare(&model, &prompts, &tight).unwrap().escapes, 8);
 }
 
 /// Margins widen away from the observed range; denominators reach from 0 to the ceiling where there is one; GELU is

@@ -291,7 +291,12 @@ fn polynomials(model: &Encoder, degree: usize, low: f64) -> Replaced {
         replacement(name, function, interval, interval, degree).unwrap()
     };
     let sites = model.config.site_names().iter().map(site).collect();
-    let document = Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration: "none".to_owned(), sites };
+    let document = Polynomials {
+        format: POLYNOMIALS_FORMAT.to_owned(),
+        calibration: "none".to_owned(),
+        sites,
+        streams: Vec::new(),
+    };
     let name = format!("touchstone-encoder-polynomials-{}-{degree}", std::process::id());
     let path = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&path).unwrap();

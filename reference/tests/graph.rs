@@ -29,8 +29,8 @@ struct Sample {
     last_logits: Vec<f64>,
 }
 
-fn samples() -> Vec<Sample> {
-    serde_json::from_str(&std::fs::read_to_string(fairy().join("sample-logits.json")).unwrap()).unwrap()
+fn samples(directory: &Path) -> Vec<Sample> {
+    serde_json::from_str(&std::fs::read_to_string(directory.join("sample-logits.json")).unwrap()).unwrap()
 }
 
 /// Every logit of the training code lies within the certified interval plus a running bound of binary64 rounding
@@ -39,9 +39,15 @@ fn samples() -> Vec<Sample> {
 /// Rules: `r[psm.scores]`, `r[model.embed]`.
 #[test]
 fn logits_agree_with_the_training_code() {
-    let model = load(&fairy()).unwrap();
-    let tokenizer = load_tokenizer(&fairy()).unwrap();
-    for sample in samples() {
+    for model in ["fairy-1l", "fairy-4l"] {
+        agrees_with_the_training_code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(model));
+    }
+}
+
+fn agrees_with_the_training_code(directory: &Path) {
+    let model = load(directory).unwrap();
+    let tokenizer = load_tokenizer(directory).unwrap();
+    for sample in samples(directory) {
         assert_eq!(encode(&tokenizer, &sample.prompt).unwrap(), sample.ids, "{}", sample.prompt);
         let last = sample.ids.len() - 1;
         let exact = forward::<Interval>(&model, &sample.ids, last, &Exact, PREC, &mut ()).unwrap();
@@ -80,7 +86,7 @@ fn taps(model: &Model, tokens: &[u32], rung: &dyn touchstone_reference::rungs::R
 fn widened_rung_encloses_exact_and_replaced() {
     let model = load(&fairy()).unwrap();
     let replaced = Replaced::new(&model.config, &load_polynomials(&fairy(), &model.config).unwrap()).unwrap();
-    let tokens = cyclic(&samples()[0].ids, 12);
+    let tokens = cyclic(&samples(&fairy())[0].ids, 12);
     let exact = taps(&model, &tokens, &Exact);
     let polynomial = taps(&model, &tokens, &replaced);
     let widened = taps(&model, &tokens, &Widened(replaced));

@@ -304,7 +304,8 @@ fn fitted(model: &Model, batch: &[Vec<Vec<f64>>]) -> Replaced {
     };
     let sites = site_names(&model.config).into_iter().map(site).collect();
     let format = POLYNOMIALS_FORMAT.to_owned();
-    Replaced::new(&model.config, &Polynomials { format, calibration: "a batch".to_owned(), sites }).unwrap()
+    Replaced::new(&model.config, &Polynomials { format, calibration: "a batch".to_owned(), sites, streams: Vec::new() })
+        .unwrap()
 }
 
 /// Values of all taps under one rung.

@@ -245,3 +245,18 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The four-layer model loads with the size of its stream, the one-layer model without (`r[artifact.streams]`).
+    #[test]
+    fn shipped_models_load() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        let model = Model::load(&models.join("fairy-4l")).unwrap();
+        let limits: Vec<f64> = (0..4).filter_map(|layer| model.polynomials.stream_limit(layer)).collect();
+        assert!(limits.len() == 4 && limits.iter().all(|limit| *limit > 1.0), "{limits:?}");
+        assert_eq!(Model::load(&models.join("fairy-1l")).unwrap().polynomials.stream_limit(0), None);
+    }
+}

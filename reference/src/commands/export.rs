@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use touchstone_reference::export::{Agreement, Calibration, Prompts, calibrate, first_layer_denominator, replace};
+use touchstone_reference::export::{
+    Agreement, Calibration, Prompts, Targets, calibrate, first_layer_denominator, replace,
+};
 use touchstone_reference::model::{Model, load, load_tokenizer};
-use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, Site};
+use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, Site, Stream};
 
 /// Seeds of the rare-token prompts for calibration and for the comparison.
 const SEEDS: [u64; 2] = [1, 2];
@@ -41,6 +43,12 @@ pub struct Export {
     /// the work grows with the square of the vocabulary.
     #[arg(long)]
     every_prompt: bool,
+    /// Largest admitted difference of a logit on the held-out prompts.
+    #[arg(long, default_value_t = Targets::default().logits)]
+    logit_target: f64,
+    /// Largest degrees of inverse square roots, reciprocals and activations.
+    #[arg(long, num_args = 3, value_names = ["INVERSE_SQRT", "RECIPROCAL", "ACTIVATION"])]
+    degrees: Option<Vec<usize>>,
     /// Text that opens the model card: origin, training and licence, in Markdown.
     #[arg(long)]
     card: Option<PathBuf>,
@@ -60,11 +68,19 @@ pub fn run(arguments: &Export) -> anyhow::Result<()> {
     let prompts = draw(&arguments.calibration, arguments.windows, SEEDS[0])?;
     let held_out = draw(held_out_path(arguments), arguments.held_out_windows, SEEDS[1])?;
     let calibration = measure(arguments, &model, &prompts)?;
-    let (polynomials, agreements) = replace(&model, &calibration, &held_out)?;
-    let report = format!("{}\n{}", table(&polynomials), summary(&held_out, &agreements));
+    let (polynomials, agreements) = replace(&model, &calibration, &held_out, &targets(arguments))?;
+    let report = format!("{}\n{}\n{}", table(&polynomials), streams(&polynomials), summary(&held_out, &agreements));
     write(arguments, &model.config, &polynomials, &report)?;
     println!("{report}");
     Ok(())
+}
+
+fn targets(arguments: &Export) -> Targets {
+    let mut targets = Targets { logits: arguments.logit_target, ..Targets::default() };
+    if let Some(&[inverse_sqrt, reciprocal, activation]) = arguments.degrees.as_deref() {
+        targets = Targets { inverse_sqrt, reciprocal, activation, ..targets };
+    }
+    targets
 }
 
 fn held_out_path(arguments: &Export) -> &Path {
@@ -126,6 +142,13 @@ fn file_name(path: &Path) -> String {
 /// The model card: the given opening, then what was measured and how.
 fn card(arguments: &Export, opening: &str, calibration: &str, report: &str) -> String {
     let mut options = String::new();
+    if arguments.logit_target != Targets::default().logits {
+        options += &format!(" --logit-target {}", arguments.logit_target);
+    }
+    if let Some(degrees) = &arguments.degrees {
+        let degrees: Vec<String> = degrees.iter().map(usize::to_string).collect();
+        options += &format!(" --degrees {}", degrees.join(" "));
+    }
     if arguments.every_prompt {
         options += " --every-prompt";
     }
@@ -150,7 +173,7 @@ fn card(arguments: &Export, opening: &str, calibration: &str, report: &str) -> S
 /// One row per set of held-out prompts.
 fn summary(held_out: &[Prompts], agreements: &[Agreement]) -> String {
     let mut text = "Against the exact functions, binary64, logits of the last prompt position; an escape is a prompt with \
-                    an input outside its interval at any position:\n\n| held-out prompts | number | largest difference of \
+                    an input outside its interval, or an entry of the stream beyond its limit, at any position:\n\n| held-out prompts | number | largest difference of \
                     a logit | same most likely token | escapes |\n|---|---|---|---|---|"
         .to_owned();
     for (set, agreement) in held_out.iter().zip(agreements) {
@@ -182,6 +205,15 @@ fn table(polynomials: &Polynomials) -> String {
                 ErrorKind::Relative => "relative",
             }
         );
+    }
+    text
+}
+
+/// One row per tap of the residual stream.
+fn streams(polynomials: &Polynomials) -> String {
+    let mut text = String::from("| residual stream | largest absolute value observed | limit |\n|---|---|---|\n");
+    for Stream { tap, observed, limit } in &polynomials.streams {
+        text += &format!("| {tap} | {:.5} | {:.5} |\n", observed.0, limit.0);
     }
     text
 }

@@ -85,7 +85,8 @@ pub fn small_model(parallel: bool) -> Model {
     };
     let sites = site_names(&config).into_iter().map(|name| site(&config, name, [-2.0, -1.0])).collect();
     let format = POLYNOMIALS_FORMAT.to_owned();
-    let polynomials = Polynomials { format, calibration: "the tests' own prompt".to_owned(), sites };
+    let polynomials =
+        Polynomials { format, calibration: "the tests' own prompt".to_owned(), sites, streams: Vec::new() };
     let embedding = draws.matrix(32, 16, 1.0);
     let head = draws.matrix(32, 16, 0.7);
     let final_norm = draws.norm(16);

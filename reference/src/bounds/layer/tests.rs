@@ -85,7 +85,7 @@ fn polynomials(config: &ModelConfig) -> Polynomials {
         }
     };
     let sites = site_names(config).into_iter().map(site).collect();
-    Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration: "none".to_owned(), sites }
+    Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration: "none".to_owned(), sites, streams: Vec::new() }
 }
 
 /// Values in binary64 at every tap.

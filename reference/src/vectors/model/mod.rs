@@ -98,7 +98,7 @@ fn calibrate(network: &Network) -> Result<Polynomials, ReferenceError> {
     };
     let sites = network.sites().into_iter().map(site).collect::<Result<_, _>>()?;
     let calibration = "R0 on the inputs of the vectors".to_owned();
-    Ok(Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration, sites })
+    Ok(Polynomials { format: POLYNOMIALS_FORMAT.to_owned(), calibration, sites, streams: Vec::new() })
 }
 
 /// Inputs among which decided and undecided ones are looked for.
