@@ -5,13 +5,14 @@ use crate::ConformError;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
-use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, SecretKey, Security, Seed};
+use touchstone_ckks::{Ciphertext, Context, KeyGenerator, Parameters, SecretKey, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::backend::slots::Predictions;
 use touchstone_llm::bounds::{Bounds, compose};
 use touchstone_llm::circuit::Circuit;
-use touchstone_llm::session::{self, DecryptedTaps};
-use touchstone_llm::tap::Tensor;
+use touchstone_llm::plan::Plan;
+use touchstone_llm::session::{self, DecryptedTaps, Server};
+use touchstone_llm::tap::{Blind, Tensor};
 
 /// What is predicted for one prompt.
 pub struct Predicted {
@@ -58,8 +59,8 @@ pub struct Encrypted {
     context: Context,
     secret: SecretKey,
     public: touchstone_ckks::PublicKey,
-    evaluator: Evaluator,
-    input_level: usize,
+    server: Server,
+    plan: Plan,
     key_seconds: f64,
 }
 
@@ -73,15 +74,15 @@ impl Encrypted {
         let make = || {
             let context = Context::new(Parameters::preset(preset, Security::Enforce)?)?;
             let parameters = context.parameters();
-            let requirements = Circuit::new(&model.0, parameters.slots(), 1)?.requirements(parameters.max_level())?;
+            let requirements = Circuit::new(&model.0, parameters.slots(), 1)?.requirements(parameters)?;
             let generator = KeyGenerator::new(&context, Seed::insecure(seed));
             let secret = generator.secret_key();
             let public = generator.public_key(&secret)?;
             let keys = session::evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-            let evaluator = Evaluator::new(&context, &keys);
-            let input_level = requirements.input_level;
+            let server = Server::new(&context, &keys)?;
+            let plan = requirements.plan;
             let key_seconds = start.elapsed().as_secs_f64();
-            Ok(Self { secret, public, evaluator, input_level, key_seconds, context })
+            Ok(Self { secret, public, server, plan, key_seconds, context })
         };
         make().map_err(|e: LlmError| side("optimized", "keys", e))
     }
@@ -95,7 +96,7 @@ impl Encrypted {
             let circuit = Circuit::new(&model.0, self.context.parameters().slots(), tokens.len())?;
             let input = self.encrypt(&circuit, tokens)?;
             let mut taps = DecryptedTaps::new(&self.context, &self.secret);
-            session::compute(&circuit, &self.evaluator, &input, &mut taps, &|_| ())?;
+            self.server.compute(&circuit, &self.plan, &input, &mut taps, &|_| ())?;
             Ok(taps.taps)
         };
         run().map_err(|e: LlmError| side("optimized", "encrypted run", e))
@@ -109,16 +110,16 @@ impl Encrypted {
         let run = || {
             let circuit = Circuit::new(&model.0, self.context.parameters().slots(), tokens.len())?;
             let input = self.encrypt(&circuit, tokens)?;
-            let (logits, _) = session::compute_blind(&circuit, &self.evaluator, &input, &|_| ())?;
+            let (logits, _) = self.server.compute(&circuit, &self.plan, &input, &mut Blind, &|_| ())?;
             let logits: Vec<_> = logits.iter().collect();
             session::read(&self.context, &self.secret, &logits, &circuit.logits())
         };
         run().map_err(|e: LlmError| side("optimized", "encrypted run", e))
     }
 
-    fn encrypt(&self, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<touchstone_ckks::Ciphertext, LlmError> {
+    fn encrypt(&self, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<Vec<Ciphertext>, LlmError> {
         let slots = circuit.input(tokens)?;
-        session::encrypt(&self.context, &self.public, &slots, self.input_level, &Seed::from_os()?)
+        session::encrypt(&self.context, &self.public, &slots, self.plan.input_level(), &Seed::from_os()?)
     }
 
     /// What a reader of a record wants to know about the run.
@@ -129,7 +130,7 @@ impl Encrypted {
         [
             ("parameters", format!("log N {}, log QP {log_qp:.1}, {security}", parameters.log_n())),
             ("kernel", format!("{:?}", self.context.kernel())),
-            ("input level", self.input_level.to_string()),
+            ("input level", self.plan.input_level().to_string()),
             ("key generation", format!("{:.1} s", self.key_seconds)),
         ]
         .into_iter()

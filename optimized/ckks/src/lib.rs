@@ -47,8 +47,8 @@ pub mod ring;
 
 pub use arith::KernelKind;
 pub use ckks::{
-    Ciphertext, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, Plaintext, PublicKey, SecretKey,
-    Security, Seed, SwitchKey, decrypt, encrypt_public, encrypt_secret,
+    Ciphertext, Context, Encoder, EvaluationKey, EvaluationKeys, Evaluator, KeyGenerator, Parameters, Plaintext,
+    PublicKey, SecretKey, Security, Seed, SwitchKey, decrypt, encrypt_public, encrypt_secret,
 };
 pub use error::CkksError;
 pub use num_complex::Complex64;

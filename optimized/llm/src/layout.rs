@@ -1,72 +1,101 @@
-//! Packing: which slot holds which channel of which token.
+//! Packing: which slot of which ciphertext holds which channel of which token.
 //!
-//! Slot `((l*R + rep)*h + head)*t + tau` holds complex channel `l` of head `head` at token `tau`; its real and imaginary
-//! part are two channels of that head, for rotary channels the pair that rotary embedding turns. There are `R` replicas.
+//! Slot `((l*R + rep)*h + head)*t + tau` of part `q` holds complex channel `q*m + l` of head `head` at token `tau`; its real and
+//! imaginary part are two channels of that head, for rotary channels the pair that rotary embedding turns. There are `R` replicas.
 //! The replica index stands between `l` and the head, so that a sum over `l` is a sum of rotations that wraps around the
 //! whole ciphertext even where replicas differ (attention keeps another causal shift in each of them).
 //!
-//! A *row* is a run of `t` slots: row `(l*R + rep)*h + head`.
+//! A small activation is replicated in one ciphertext; one that is larger than a ciphertext is cut into *parts* of `m` complex
+//! channels of every head. Heads and channels are padded to powers of two; padded channels are 0.
+//!
+//! A *row* is a run of `t` slots: row `(l*R + rep)*h + head` of its part.
 
 use crate::error::{LlmError, Result};
-use touchstone_spec::artifact::ModelConfig;
+
+/// What the packing of an activation depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Attention heads.
+    pub heads: usize,
+    /// Channels of one head, even.
+    pub head_size: usize,
+    /// Channels of one head that rotary embedding turns, even; 0 without it.
+    pub rotary: usize,
+    /// Tokens of a sequence.
+    pub tokens: usize,
+}
 
 /// Slot layout of one model at one ring degree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Slots of a ciphertext, `N/2`.
     pub slots: usize,
-    /// Tokens per row: the context length, a power of two.
+    /// Tokens per row: the context length, padded to a power of two.
     pub tokens: usize,
-    /// Attention heads `h`.
+    /// Attention heads, padded to a power of two.
     pub heads: usize,
-    /// Complex channels of one head, half its width.
+    /// Attention heads of the model.
+    pub live_heads: usize,
+    /// Complex channels of one head in one part.
     pub head_pairs: usize,
-    /// Replicas `R` of the residual stream.
+    /// Ciphertexts of one activation.
+    pub parts: usize,
+    /// Replicas `R` of the residual stream; 1 if there are several parts.
     pub replicas: usize,
-    /// The two channels (within a head) that complex channel `l` holds.
+    /// The two channels (within a head) that complex channel `l` holds, over all parts.
     pub pairs: Vec<(usize, usize)>,
 }
 
 impl Layout {
-    /// Lays `config` out in `slots` slots.
+    /// Lays activations of `shape` out in ciphertexts of `slots` slots.
     ///
     /// # Errors
-    /// [`LlmError::Packing`] where head count or head width is not a power of two, or the slots do not hold one token row
-    /// per complex channel, or there would be more replicas than tokens.
-    pub fn new(config: &ModelConfig, slots: usize) -> Result<Self> {
-        let (heads, head_size) = (config.num_attention_heads, config.head_size());
-        power_of_two("number of heads", heads)?;
-        power_of_two("width of a head", head_size)?;
-        power_of_two("slots", slots)?;
-        let head_pairs = head_size / 2;
-        let tokens = config.max_position_embeddings.next_power_of_two();
-        let block = head_pairs * heads * tokens;
-        if head_pairs == 0 || slots < block {
-            let expected = format!("at least {block} slots (hidden_size/2 times {tokens} tokens)");
-            return Err(LlmError::Packing { operation: "ring degree".to_owned(), expected, got: slots.to_string() });
+    /// [`LlmError::Packing`] where the number of slots is not a power of two, heads have an odd number of channels, a ciphertext does
+    /// not hold one complex channel of each head, or there would be more replicas than tokens.
+    pub fn new(shape: Shape, slots: usize) -> Result<Self> {
+        let refuse = |operation: &str, expected: String, got: usize| {
+            Err(LlmError::Packing { operation: operation.to_owned(), expected, got: got.to_string() })
+        };
+        let Shape { heads: live_heads, head_size, rotary, tokens } = shape;
+        if !slots.is_power_of_two() {
+            return refuse("slots", "a power of two".to_owned(), slots);
         }
-        let replicas = slots / block;
+        if head_size == 0 || !head_size.is_multiple_of(2) {
+            return refuse("width of a head", "an even number".to_owned(), head_size);
+        }
+        let (heads, tokens) = (live_heads.next_power_of_two(), tokens.next_power_of_two());
+        let pairs = (head_size / 2).next_power_of_two();
+        let channel = heads * tokens;
+        if slots < channel {
+            return refuse(
+                "ring degree",
+                format!("at least {channel} slots ({heads} heads times {tokens} tokens)"),
+                slots,
+            );
+        }
+        let head_pairs = pairs.min(slots / channel);
+        let replicas = slots / (head_pairs * channel);
         if replicas > tokens {
-            let expected = format!("at most {} slots, one replica per token", block * tokens);
-            return Err(LlmError::Packing { operation: "ring degree".to_owned(), expected, got: slots.to_string() });
+            let most = head_pairs * channel * tokens;
+            return refuse("ring degree", format!("at most {most} slots, one replica per token"), slots);
         }
-        let pairs = pair_channels(head_size, config.rotary_size());
-        Ok(Self { slots, tokens, heads, head_pairs, replicas, pairs })
+        let (parts, pairs) = (pairs / head_pairs, pair_channels(head_size, rotary));
+        Ok(Self { slots, tokens, heads, live_heads, head_pairs, parts, replicas, pairs })
     }
 
-    /// Complex channels of the residual stream, `d/2`.
+    /// Complex channels of one part, padding included.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.head_pairs * self.heads
     }
 
-    /// Rows of a ciphertext: `R * d/2`.
+    /// Rows of a ciphertext: `R` times its complex channels.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.slots / self.tokens
     }
 
-    /// Row of complex channel `l` of `head` in replica `rep`.
+    /// Row of complex channel `l` of `head` in replica `rep`, within its part.
     #[must_use]
     pub fn row(&self, l: usize, rep: usize, head: usize) -> usize {
         (l * self.replicas + rep) * self.heads + head
@@ -79,22 +108,16 @@ impl Layout {
         (outer / self.replicas, outer % self.replicas, head)
     }
 
-    /// Complex channel `l*h + head` that a row holds.
+    /// The two channels of the model that a row of a part holds; none in padding.
     #[must_use]
-    pub fn channel_of_row(&self, row: usize) -> usize {
+    pub fn real_channels(&self, part: usize, row: usize) -> Option<(usize, usize)> {
         let (l, _, head) = self.row_parts(row);
-        l * self.heads + head
+        let base = head * 2 * self.pairs.len();
+        let live = head < self.live_heads;
+        self.pairs.get(part * self.head_pairs + l).filter(|_| live).map(|pair| (base + pair.0, base + pair.1))
     }
 
-    /// The two real channels of complex channel `c`.
-    #[must_use]
-    pub fn real_channels(&self, c: usize) -> (usize, usize) {
-        let (l, head) = (c / self.heads, c % self.heads);
-        let base = head * 2 * self.head_pairs;
-        (base + self.pairs[l].0, base + self.pairs[l].1)
-    }
-
-    /// Rotation, in rows, that brings complex channel `c + k` (digit-wise in `l` and head) to channel `c`.
+    /// Rotation, in rows, that brings complex channel `c + k` of a part (digit-wise in `l` and head) to channel `c`.
     ///
     /// The digits do not carry into each other, so the rotation of `a + b` is the sum of the rotations of `a` and `b`
     /// whenever `a` and `b` have no binary digit in common: this is what baby and giant steps need.
@@ -103,7 +126,7 @@ impl Layout {
         (k / self.heads) * self.replicas * self.heads + k % self.heads
     }
 
-    /// Rotations (in slots) whose running sums add up all `l`.
+    /// Rotations (in slots) whose running sums add up all `l` of a part.
     #[must_use]
     pub fn fold_channels(&self) -> Vec<i64> {
         doublings(self.head_pairs, self.replicas * self.heads * self.tokens)
@@ -133,12 +156,17 @@ impl Layout {
         doublings(self.replicas, self.heads * self.tokens + 1).into_iter().map(|step| -step).collect()
     }
 
-    /// A vector of slots from a function of `(l, rep, head, tau)`.
-    pub fn fill<T>(&self, mut value: impl FnMut(usize, usize, usize, usize) -> T) -> Vec<T> {
+    /// Rotations whose running sums copy the last token of each row, of a vector that is zero elsewhere, to all its tokens.
+    #[must_use]
+    pub fn spread_last_token(&self) -> Vec<i64> {
+        doublings(self.tokens, 1)
+    }
+
+    /// A vector of slots from a function of `(row, tau)`.
+    pub fn fill<T>(&self, mut value: impl FnMut(usize, usize) -> T) -> Vec<T> {
         let mut slots = Vec::with_capacity(self.slots);
         for row in 0..self.rows() {
-            let (l, rep, head) = self.row_parts(row);
-            slots.extend((0..self.tokens).map(|tau| value(l, rep, head, tau)));
+            slots.extend((0..self.tokens).map(|tau| value(row, tau)));
         }
         slots
     }
@@ -154,12 +182,4 @@ fn pair_channels(head_size: usize, rotary: usize) -> Vec<(usize, usize)> {
     let rest = (head_size - rotary) / 2;
     let turned = (0..half).map(|i| (i, i + half));
     turned.chain((0..rest).map(|i| (rotary + i, rotary + rest + i))).collect()
-}
-
-fn power_of_two(what: &str, value: usize) -> Result<()> {
-    if value.is_power_of_two() {
-        return Ok(());
-    }
-    let (expected, got) = ("a power of two".to_owned(), value.to_string());
-    Err(LlmError::Packing { operation: what.to_owned(), expected, got })
 }

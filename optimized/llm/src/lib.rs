@@ -1,13 +1,14 @@
 //! Encrypted Power-Softmax transformers: client, server and the touchstone binary.
 //!
-//! A client tokenises and embeds a prompt and encrypts it into one ciphertext; a server that holds the weights in plain and
-//! the client's evaluation keys runs the block, the final LayerNorm and the LM head on it; the client decrypts logits.
+//! A client tokenises and embeds a prompt and encrypts it; a server that holds the weights in plain and
+//! the client's evaluation keys runs the blocks, the final LayerNorm and the LM head on it; the client decrypts logits.
 //!
 //! * [`artifact`]: the model directory.
 //! * [`layout`], [`circuit`]: packing, and the circuit over any [`backend`].
 //! * [`backend`]: ciphertexts, predicted noise, or levels alone.
 //! * [`bounds`]: bounds on the errors of an encrypted run.
 //! * [`plain`]: the model in binary64.
+//! * [`plan`]: where to bootstrap.
 //! * [`session`]: what client and server do, in memory.
 //! * [`tap`]: named intermediate values.
 
@@ -18,6 +19,7 @@ pub mod circuit;
 mod error;
 pub mod layout;
 pub mod plain;
+pub mod plan;
 pub mod profile;
 pub mod session;
 pub mod tap;

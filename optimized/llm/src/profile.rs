@@ -11,8 +11,12 @@ pub enum Operation {
     LinearMap,
     /// Chebyshev polynomial, with its products.
     Polynomial,
-    /// Sum of ciphertext products, relinearised and rescaled once.
+    /// Ciphertext product, not relinearised.
     CiphertextProduct,
+    /// Relinearisation of a sum of products, and its rescale.
+    Relinearisation,
+    /// Bootstrapping.
+    Bootstrap,
     /// Single rotation.
     Rotation,
     /// Rotations of one ciphertext with a shared decomposition.
@@ -33,6 +37,8 @@ impl fmt::Display for Operation {
             Self::LinearMap => "linear map",
             Self::Polynomial => "polynomial",
             Self::CiphertextProduct => "ciphertext product",
+            Self::Relinearisation => "relinearisation",
+            Self::Bootstrap => "bootstrapping",
             Self::Rotation => "rotation",
             Self::HoistedRotations => "hoisted rotations",
             Self::Conjugation => "conjugation",

@@ -1,20 +1,21 @@
 //! Client and server steps of one inference, in memory. The files of the binary's subcommands hold the same objects.
 
-use crate::backend::Backend;
 use crate::backend::ckks::{Encrypted, Progress};
 use crate::backend::dry::KeyPlan;
 use crate::backend::slots::{Predicted, Predictions};
 use crate::bounds::{Bounds, compose};
 use crate::circuit::Circuit;
 use crate::error::{LlmError, Result};
+use crate::plan::Plan;
 use crate::profile::Profile;
-use crate::tap::{Blind, Decode, Observer, Tensor};
+use crate::tap::{Decode, Observer, Tensor};
 use num_complex::Complex64;
+use touchstone_ckks::circuits::bootstrap::Bootstrapper;
 use touchstone_ckks::{
-    Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, PublicKey, SecretKey,
-    Seed, SwitchKey, decrypt, encrypt_public,
+    Ciphertext, CkksError, Context, Encoder, EvaluationKey, EvaluationKeys, Evaluator, KeyGenerator, Parameters,
+    PublicKey, SecretKey, Seed, decrypt, encrypt_public,
 };
-use touchstone_spec::sampling::RELINEARISATION_KEY_ID;
+use touchstone_spec::sampling::{FROM_EPHEMERAL_KEY_ID, RELINEARISATION_KEY_ID, TO_EPHEMERAL_KEY_ID};
 
 /// Generates the keys of a plan one after the other, in ascending order of key id, and hands each on, so that they need not
 /// be in memory together.
@@ -26,24 +27,33 @@ pub fn generate_keys<E: From<CkksError>>(
     generator: &KeyGenerator,
     secret: &SecretKey,
     plan: &KeyPlan,
-    mut receive: impl FnMut(SwitchKey) -> std::result::Result<(), E>,
+    mut receive: impl FnMut(EvaluationKey) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
+    // One ephemeral secret belongs to both of its keys, so they are made together.
+    let mut ephemeral = if plan.ephemeral { Some(generator.ephemeral_keys(secret)?) } else { None };
+    let (mut to, mut from) = ephemeral.take().unzip();
     for (key_id, level) in key_entries(context, plan) {
-        receive(match key_id {
-            RELINEARISATION_KEY_ID => generator.relinearisation_key(secret, level)?,
-            galois => generator.galois_key(secret, u64::from(galois), level)?,
-        })?;
+        let key = match key_id {
+            RELINEARISATION_KEY_ID => Some(generator.relinearisation_key(secret, level)?.into()),
+            TO_EPHEMERAL_KEY_ID => to.take().map(EvaluationKey::from),
+            FROM_EPHEMERAL_KEY_ID => from.take().map(EvaluationKey::from),
+            galois => Some(generator.galois_key(secret, u64::from(galois), level)?.into()),
+        };
+        key.map_or(Ok(()), &mut receive)?;
     }
     Ok(())
 }
 
-/// Key ids of a plan (`r[ckks.key.galois]`) with their levels, ascending.
+/// Key ids of a plan (`r[ckks.key.galois]`, `r[boot.key.from-ephemeral]`) with their levels, ascending.
 #[must_use]
 pub fn key_entries(context: &Context, plan: &KeyPlan) -> Vec<(u32, usize)> {
     let relinearisation = plan.relinearisation.map(|level| (RELINEARISATION_KEY_ID, level));
     let conjugation = plan.conjugation.map(|level| (context.conjugation_element() as u32, level));
     let rotations = plan.rotations.iter().map(|(&steps, &level)| (context.galois_element(steps) as u32, level));
-    let mut entries: Vec<_> = relinearisation.into_iter().chain(conjugation).chain(rotations).collect();
+    let ephemeral = [(FROM_EPHEMERAL_KEY_ID, context.parameters().max_level()), (TO_EPHEMERAL_KEY_ID, 0)];
+    let ephemeral = ephemeral.into_iter().filter(|_| plan.ephemeral);
+    let mut entries: Vec<_> =
+        relinearisation.into_iter().chain(conjugation).chain(rotations).chain(ephemeral).collect();
     entries.sort_unstable();
     entries
 }
@@ -66,56 +76,70 @@ pub fn evaluation_keys(
     Ok(keys)
 }
 
-/// Client: encrypts packed slots at `level` under the public key. `seed` must be fresh for every call.
+/// Client: encrypts packed slots, one vector per part, at `level` under the public key. `seed` must be fresh for every call.
 ///
 /// # Errors
 /// Slots of wrong length or size, or a key of other parameters.
 pub fn encrypt(
     context: &Context,
     public: &PublicKey,
-    slots: &[Complex64],
+    parts: &[Vec<Complex64>],
     level: usize,
     seed: &Seed,
-) -> Result<Ciphertext> {
+) -> Result<Vec<Ciphertext>> {
     let scale = context.parameters().canonical_scale(level);
-    let plain = Encoder::new(context).encode(slots, level, scale)?;
-    Ok(encrypt_public(context, public, &plain, seed, 0)?)
+    let encoder = Encoder::new(context);
+    let part = |(index, slots): (u32, &Vec<Complex64>)| {
+        Ok(encrypt_public(context, public, &encoder.encode(slots, level, scale)?, seed, index)?)
+    };
+    (0..).zip(parts).map(part).collect()
 }
 
-/// Server: runs the circuit on an encrypted input; returns the ciphertexts of the logits.
-///
-/// # Errors
-/// A ciphertext of another level than the circuit's, missing keys.
-pub fn compute<O: Observer<Ciphertext>>(
-    circuit: &Circuit<'_>,
-    evaluator: &Evaluator,
-    input: &Ciphertext,
-    observer: &mut O,
-    progress: &Progress<'_>,
-) -> Result<(Vec<Ciphertext>, Profile)> {
-    let parameters = evaluator.context().parameters();
-    let expected = circuit.requirements(parameters.max_level())?.input_level;
-    if input.level() != expected {
-        let (expected, got) = (format!("level {expected}"), format!("level {}", input.level()));
-        return Err(LlmError::Operand { operation: "input ciphertext".to_owned(), expected, got });
+/// What a server holds: a client's evaluation keys, and what it prepares for bootstrapping.
+#[derive(Debug)]
+pub struct Server {
+    evaluator: Evaluator,
+    bootstrapper: Option<Bootstrapper>,
+}
+
+impl Server {
+    /// A server for a parameter set; it prepares bootstrapping if the set has it.
+    ///
+    /// # Errors
+    /// Those of [`Bootstrapper::new`].
+    pub fn new(context: &Context, keys: &EvaluationKeys) -> Result<Self> {
+        let bootstrapper = context.parameters().bootstrap().map(|_| Bootstrapper::new(context)).transpose()?;
+        Ok(Self { evaluator: Evaluator::new(context, keys), bootstrapper })
     }
-    let backend = Encrypted::new(evaluator, progress);
-    let logits = circuit.run(&backend, input, observer)?;
-    debug_assert!(logits.iter().all(|ct| backend.level(ct) == 0));
-    Ok((logits, backend.profile()))
-}
 
-/// [`compute`] without an observer.
-///
-/// # Errors
-/// As [`compute`].
-pub fn compute_blind(
-    circuit: &Circuit<'_>,
-    evaluator: &Evaluator,
-    input: &Ciphertext,
-    progress: &Progress<'_>,
-) -> Result<(Vec<Ciphertext>, Profile)> {
-    compute(circuit, evaluator, input, &mut Blind, progress)
+    /// Runs the circuit on an encrypted input, one ciphertext per part; returns the ciphertexts of the logits.
+    ///
+    /// # Errors
+    /// Ciphertexts of another number or level than the plan's, missing keys.
+    pub fn compute<O: Observer<Ciphertext>>(
+        &self,
+        circuit: &Circuit<'_>,
+        plan: &Plan,
+        input: &[Ciphertext],
+        observer: &mut O,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Profile)> {
+        let (parts, level) = (circuit.layout().parts, plan.input_level());
+        let refuse = |expected: String, got: String| LlmError::Operand {
+            operation: "encrypted input".to_owned(),
+            expected,
+            got,
+        };
+        if input.len() != parts {
+            return Err(refuse(format!("{parts} ciphertexts"), input.len().to_string()));
+        }
+        if let Some(ct) = input.iter().find(|ct| ct.level() != level) {
+            return Err(refuse(format!("level {level}"), format!("level {}", ct.level())));
+        }
+        let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
+        let logits = circuit.run(&backend, plan, input, observer)?;
+        Ok((logits, backend.profile()))
+    }
 }
 
 /// Client: decrypts ciphertexts and reads a tensor out of them.
@@ -192,9 +216,11 @@ fn run_predicted(
     circuit: &Circuit<'_>,
     tokens: &[u32],
 ) -> Result<Predictions> {
-    let level = circuit.requirements(parameters.max_level())?.input_level;
-    let input = backend.encrypt(circuit.input(tokens)?, level)?;
+    let plan = circuit.requirements(parameters)?.plan;
+    let encrypt = |slots| backend.encrypt(slots, plan.input_level());
+    let input = circuit.input(tokens)?.into_iter().map(encrypt).collect::<Result<Vec<_>>>()?;
     let mut predictions = Predictions::default();
-    circuit.run(backend, &input, &mut predictions)?;
+    circuit.run(backend, &plan, &input, &mut predictions)?;
+    predictions.largest_bootstrapped = backend.largest_bootstrapped();
     Ok(predictions)
 }

@@ -77,6 +77,14 @@ pub trait Observer<C> {
     /// # Errors
     /// Whatever the observer runs into; the circuit stops.
     fn tap(&mut self, name: &str, ciphertexts: &[&C], decode: &Decode) -> Result<()>;
+
+    /// Called after each block with what the next one, number `next`, starts from: enough to go on from there later.
+    ///
+    /// # Errors
+    /// Whatever the observer runs into; the circuit stops.
+    fn boundary(&mut self, _next: usize, _stream: &[C]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Observes nothing.

@@ -7,6 +7,7 @@ use super::evaluator::Evaluator;
 use super::keygen::KeyGenerator;
 use super::keys::{SecretKey, SwitchKey};
 use super::keyswitch::{key_product, mod_down, mod_down_add};
+use super::params::Parameters;
 use super::sampler::{Seed, Stream, StreamKey};
 use crate::CkksError;
 use crate::instrument::{self, Operation};
@@ -92,11 +93,14 @@ fn uniform(context: &Context, streams: &[StreamKey; LIMBS]) -> [Limb; LIMBS] {
 }
 
 /// The bootstrapping section of the parameter set.
-pub(crate) fn section<'a>(context: &'a Context, operation: &'static str) -> Result<&'a BootstrapLiteral, CkksError> {
-    context.parameters().bootstrap().ok_or_else(|| CkksError::Argument {
+pub(crate) fn section<'a>(
+    parameters: &'a Parameters,
+    operation: &'static str,
+) -> Result<&'a BootstrapLiteral, CkksError> {
+    parameters.bootstrap().ok_or_else(|| CkksError::Argument {
         operation,
         expected: "a parameter set with a section for bootstrapping",
-        got: context.parameters().literal().name.clone(),
+        got: parameters.literal().name.clone(),
     })
 }
 
@@ -108,7 +112,7 @@ impl KeyGenerator {
     /// [`CkksError::Argument`] for a set without bootstrapping; [`CkksError::Fingerprint`] for another set's secret.
     pub fn ephemeral_keys(&self, secret: &SecretKey) -> Result<(ToEphemeralKey, SwitchKey), CkksError> {
         let (context, operation) = (self.context(), "ephemeral_keys");
-        let weight = section(context, operation)?.ephemeral_weight;
+        let weight = section(context.parameters(), operation)?.ephemeral_weight;
         context.check_fingerprint(operation, &secret.fingerprint)?;
         let (n, top) = (context.parameters().n(), context.parameters().max_level());
         let mut sparse = self.seed().stream(domain::EPHEMERAL_SECRET, 0, 0, 0).fixed_weight(n, weight);

@@ -1,12 +1,13 @@
 //! The circuit on ciphertexts: a thin layer over `touchstone-ckks` that times every operation.
 
-use super::{Backend, Diagonals};
-use crate::error::Result;
+use super::{Backend, Diagonals, Refresh, no_products};
+use crate::error::{LlmError, Result};
 use crate::profile::{Operation, Profile};
 use num_complex::Complex64;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+use touchstone_ckks::circuits::bootstrap::Bootstrapper;
 use touchstone_ckks::circuits::{linear, polynomial};
 use touchstone_ckks::{Ciphertext, CkksError, Encoder, Evaluator};
 
@@ -16,17 +17,18 @@ pub type Progress<'a> = dyn Fn(&'static str) + Sync + 'a;
 /// The backend that computes under encryption. It holds evaluation keys only.
 pub struct Encrypted<'a> {
     evaluator: &'a Evaluator,
+    bootstrapper: Option<&'a Bootstrapper>,
     encoder: Encoder,
     progress: &'a Progress<'a>,
     profile: Mutex<Profile>,
 }
 
 impl<'a> Encrypted<'a> {
-    /// A backend over an evaluator and its keys.
+    /// A backend over an evaluator and its keys; the bootstrapper is needed by plans that bootstrap.
     #[must_use]
-    pub fn new(evaluator: &'a Evaluator, progress: &'a Progress<'a>) -> Self {
+    pub fn new(evaluator: &'a Evaluator, bootstrapper: Option<&'a Bootstrapper>, progress: &'a Progress<'a>) -> Self {
         let encoder = Encoder::new(evaluator.context());
-        Self { evaluator, encoder, progress, profile: Mutex::new(Profile::default()) }
+        Self { evaluator, bootstrapper, encoder, progress, profile: Mutex::new(Profile::default()) }
     }
 
     /// Times and counts so far.
@@ -57,6 +59,7 @@ impl<'a> Encrypted<'a> {
 
 impl Backend for Encrypted<'_> {
     type Ct = Ciphertext;
+    type Sum = Ciphertext;
 
     fn slots(&self) -> usize {
         self.evaluator.context().parameters().slots()
@@ -101,18 +104,33 @@ impl Backend for Encrypted<'_> {
         self.timed(Operation::Rescale, 0, 0, || self.evaluator.mul_const_to_level(a, Complex64::new(c, 0.0), level))
     }
 
-    fn sum_of_products(&self, pairs: &[(&Ciphertext, &Ciphertext)]) -> Result<Ciphertext> {
-        self.timed(Operation::CiphertextProduct, 1, 0, || {
-            let (first, rest) = pairs.split_first().ok_or_else(|| CkksError::Argument {
-                operation: "sum of products",
-                expected: "at least one product",
-                got: "none".to_owned(),
-            })?;
-            let mut sum = self.evaluator.mul_lazy(first.0, first.1)?;
-            for (a, b) in rest {
-                self.evaluator.add_assign(&mut sum, &self.evaluator.mul_lazy(a, b)?)?;
+    fn accumulate(&self, sum: &mut Option<Ciphertext>, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
+        self.timed(Operation::CiphertextProduct, 0, 0, || {
+            let product = self.evaluator.mul_lazy(a, b)?;
+            match sum {
+                Some(sum) => self.evaluator.add_assign(sum, &product),
+                None => {
+                    *sum = Some(product);
+                    Ok(())
+                }
             }
-            self.evaluator.relinearise_rescale(&sum)
+        })
+    }
+
+    fn relinearise(&self, sum: Option<Ciphertext>) -> Result<Ciphertext> {
+        let sum = sum.ok_or_else(no_products)?;
+        self.timed(Operation::Relinearisation, 1, 0, || self.evaluator.relinearise_rescale(&sum))
+    }
+
+    fn bootstrap(&self, a: &Ciphertext, refresh: Refresh) -> Result<Ciphertext> {
+        let bootstrapper = self.bootstrapper.ok_or_else(|| LlmError::Operand {
+            operation: "bootstrapping".to_owned(),
+            expected: "a bootstrapper".to_owned(),
+            got: "none".to_owned(),
+        })?;
+        self.timed(Operation::Bootstrap, 0, 0, || match refresh.real {
+            true => bootstrapper.bootstrap_real(self.evaluator, a),
+            false => bootstrapper.bootstrap(self.evaluator, a),
         })
     }
 
@@ -132,9 +150,9 @@ impl Backend for Encrypted<'_> {
     fn linear(&self, babies: &[Ciphertext], giants: &[i64], diagonals: &Diagonals<'_>) -> Result<Ciphertext> {
         let encoded = AtomicUsize::new(0);
         let counted = |giant, baby| {
-            let diagonal = diagonals(giant, baby);
-            encoded.fetch_add(usize::from(diagonal.is_some()), Ordering::Relaxed);
-            diagonal
+            let diagonal = diagonals(giant, baby)?;
+            encoded.fetch_add(1, Ordering::Relaxed);
+            Some(diagonal)
         };
         let start = Instant::now();
         let result = linear::apply_diagonals(self.evaluator, &self.encoder, babies, giants, counted)?;

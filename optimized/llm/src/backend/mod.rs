@@ -11,14 +11,28 @@ pub mod slots;
 
 use crate::error::{LlmError, Result};
 use num_complex::Complex64;
+use touchstone_ckks::Parameters;
 
 /// Diagonals of a linear map: `(giant, baby)` to one value per slot, `None` for all zeros.
 pub type Diagonals<'a> = dyn Fn(usize, usize) -> Option<Vec<Complex64>> + Sync + 'a;
+
+/// What is known about slots that are bootstrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// Whether slots are real; imaginary parts are dropped then.
+    pub real: bool,
+    /// How many slots a later sum may add up. Errors of approximation are functions of the values, so in a sum of `n` slots they may
+    /// all have the same sign, unlike noise: a prediction counts their variance `n` times.
+    pub summands: usize,
+}
 
 /// Operations on ciphertexts; `l` is the level of the operands.
 pub trait Backend {
     /// A ciphertext, or what stands for it.
     type Ct: Clone;
+
+    /// A sum of products on its way to be relinearised.
+    type Sum;
 
     /// Slots of a ciphertext.
     fn slots(&self) -> usize;
@@ -28,6 +42,9 @@ pub trait Backend {
 
     /// Names the part of the circuit that the following operations belong to, for profiles and messages.
     fn stage(&self, name: &'static str);
+
+    /// The layer that the following operations belong to; none before the first and after the last.
+    fn layer(&self, _layer: Option<usize>) {}
 
     /// Called on a ciphertext after its tap; only a prediction of fresh errors does anything.
     fn cut(&self, _ct: &mut Self::Ct) {}
@@ -68,11 +85,36 @@ pub trait Backend {
     /// `level >= l`.
     fn scale_to(&self, a: &Self::Ct, c: f64, level: usize) -> Result<Self::Ct>;
 
-    /// Sum of products, relinearised once and rescaled once: level `l - 1` (`r[ckks.mul]`, `r[ckks.relin]`).
+    /// Adds `a * b` to a sum, not relinearised; equal levels (`r[ckks.mul]`).
     ///
     /// # Errors
-    /// No operands, different levels, level 0, no relinearisation key.
-    fn sum_of_products(&self, pairs: &[(&Self::Ct, &Self::Ct)]) -> Result<Self::Ct>;
+    /// Operands of different levels.
+    fn accumulate(&self, sum: &mut Option<Self::Sum>, a: &Self::Ct, b: &Self::Ct) -> Result<()>;
+
+    /// A sum of products relinearised once and rescaled once: level `l - 1` (`r[ckks.relin]`).
+    ///
+    /// # Errors
+    /// No operands, level 0, no relinearisation key.
+    fn relinearise(&self, sum: Option<Self::Sum>) -> Result<Self::Ct>;
+
+    /// Bootstraps slots whose real and imaginary parts are in `[-1, 1]`, of the parameter set's input level or more
+    /// (`r[boot.input]`); gives its output level.
+    ///
+    /// # Errors
+    /// Parameters without bootstrapping, a lower level, missing keys.
+    fn bootstrap(&self, a: &Self::Ct, refresh: Refresh) -> Result<Self::Ct>;
+
+    /// Sum of products, relinearised once and rescaled once: level `l - 1`.
+    ///
+    /// # Errors
+    /// As [`Backend::accumulate`] and [`Backend::relinearise`].
+    fn sum_of_products(&self, pairs: &[(&Self::Ct, &Self::Ct)]) -> Result<Self::Ct> {
+        let mut sum = None;
+        for (a, b) in pairs {
+            self.accumulate(&mut sum, a, b)?;
+        }
+        self.relinearise(sum)
+    }
 
     /// Slot `j` becomes slot `j + steps` of the input (`r[ckks.rotate]`).
     ///
@@ -146,6 +188,16 @@ pub(crate) fn require_level(operation: &str, stage: &str, expected: usize, got: 
     Err(LlmError::Levels { operation: format!("{stage}, {operation}"), expected, got })
 }
 
+/// Input and output level of bootstrapping (`r[boot.input]`).
+pub(crate) fn bootstrap_levels(parameters: &Parameters, stage: &str) -> Result<(usize, usize)> {
+    let levels = parameters.bootstrap().map(|boot| (boot.slots_to_coeffs.len(), boot.output_level));
+    levels.ok_or_else(|| LlmError::Operand {
+        operation: format!("{stage}, bootstrapping"),
+        expected: "a parameter set with bootstrapping".to_owned(),
+        got: parameters.literal().name.clone(),
+    })
+}
+
 /// Refuses operands of different levels.
 pub(crate) fn require_equal_levels(operation: &str, a: usize, b: usize) -> Result<()> {
     if a == b {
@@ -160,4 +212,13 @@ pub(crate) fn require_equal_levels(operation: &str, a: usize, b: usize) -> Resul
 pub fn chebyshev_depth(coefficients: &[f64]) -> usize {
     let length = coefficients.iter().rposition(|c| *c != 0.0).map_or(1, |degree| degree + 1);
     length.next_power_of_two().ilog2() as usize
+}
+
+/// The error for a sum without summands.
+pub(crate) fn no_products() -> LlmError {
+    LlmError::Operand {
+        operation: "sum of products".to_owned(),
+        expected: "at least one product".to_owned(),
+        got: "none".to_owned(),
+    }
 }

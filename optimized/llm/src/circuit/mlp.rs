@@ -1,13 +1,17 @@
 //! The MLP: up projection, GELU polynomial, down projection.
 //!
-//! Hidden units are real and fill all rows of a ciphertext, replicas included: the packing has room for `R d/2` of them.
+//! Hidden units are real and fill all rows of a ciphertext, replicas included.
 
-use super::{Normal, Run, coefficients, interval, places, weights};
+use super::normal::Normal;
+use super::{Run, coefficients, interval, places, weights};
 use crate::artifact::Matrix;
-use crate::backend::Backend;
+use crate::backend::{Backend, chebyshev_depth};
 use crate::error::{LlmError, Result};
 use crate::tap::Observer;
 use num_complex::Complex64;
+
+/// Rotated ciphertexts of hidden units that are in memory at once.
+const BABIES_AT_ONCE: usize = 128;
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// The MLP's output scaled by `scale`, all replicas equal, at `level` or, if that cannot be reached, below.
@@ -19,47 +23,32 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         normal: &Normal<B::Ct>,
         scale: f64,
         level: Option<usize>,
-    ) -> Result<B::Ct> {
+    ) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let name = |tap: &str| format!("layers.{layer}.mlp.{tap}");
         let site = circuit.model.site(&format!("layers.{layer}.gelu"))?;
         let (middle, half) = interval(site);
+        let series = coefficients(site, 1.0);
         let highest = backend.level(&normal.factor).saturating_sub(1);
-        let below = self.unit_depth(site) + 1 + usize::from(layout.replicas > 1);
+        let below = chebyshev_depth(&series) + 1 + usize::from(layout.replicas > 1);
         let hidden_level = level.map_or(highest, |level| highest.min(level + below));
 
         backend.stage("MLP up map");
         let mut hidden = self.hidden(layer, normal, (middle, half), hidden_level)?;
         let units = circuit.model.config.intermediate_size;
-        self.tap(&name("hidden"), &mut hidden.iter_mut().collect::<Vec<_>>(), || {
-            places::units(layout, prompt, units, half, middle)
-        })?;
+        self.tap_all(&name("hidden"), &mut hidden, || places::units(layout, prompt, units, half, middle))?;
         backend.stage("GELU");
-        let series = coefficients(site, 1.0);
         let mut active = hidden.iter().map(|part| backend.chebyshev(part, &series)).collect::<Result<Vec<_>>>()?;
-        self.tap(&name("activation"), &mut active.iter_mut().collect::<Vec<_>>(), || {
-            places::units(layout, prompt, units, 1.0, 0.0)
-        })?;
+        drop(hidden);
+        self.tap_all(&name("activation"), &mut active, || places::units(layout, prompt, units, 1.0, 0.0))?;
 
         backend.stage("MLP down map");
         let down = weights::centred(&circuit.model.layers[layer].down, scale);
-        let mut sum: Option<B::Ct> = None;
-        for (part, active) in active.iter().enumerate() {
-            let product = self.down(&down.weight, part, active)?;
-            sum = Some(match sum {
-                Some(sum) => backend.add(&sum, &product)?,
-                None => product,
-            });
-        }
-        let none = || LlmError::Operand {
-            operation: name("output"),
-            expected: "at least one hidden unit".to_owned(),
-            got: "none".to_owned(),
-        };
-        let sum = self.gather_replicas(&sum.ok_or_else(none)?)?;
-        let mut output = backend.add_plain(&sum, &self.channel_bias(&down.bias, false, |_, _, _| true))?;
-        self.tap(&name("output"), &mut [&mut output], || places::channels(layout, prompt, scale.recip()))?;
+        let sums = self.down(&down.weight, &active)?;
+        let sums = sums.iter().map(|sum| self.gather_replicas(sum)).collect::<Result<Vec<_>>>()?;
+        let mut output = self.biased(sums, &down.bias)?;
+        self.tap_all(&name("output"), &mut output, || places::channels(layout, prompt, scale.recip()))?;
         Ok(output)
     }
 
@@ -75,40 +64,55 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     ) -> Result<Vec<B::Ct>> {
         let (layout, backend) = (&self.circuit.layout, self.backend);
         let weights = &self.circuit.model.layers[layer];
-        let up = weights::after_norm(&weights.up.weight, Some(&weights.up.bias), self.norm(layer, true), half.recip());
+        let up = weights::after_norm(&weights.up.weight, Some(&weights.up.bias), &weights.mlp_norm, half.recip());
         let (units, rows) = (up.weight.rows, layout.rows());
-        let babies = self.lowered(&normal.babies[..self.circuit.steps.width], level + 2)?;
+        // Every second source is a conjugate, which real outputs do not need.
+        let plain = normal.babies.chunks(self.circuit.steps.width).step_by(2).flatten();
+        let babies = plain.map(|baby| backend.to_level(baby, level + 2)).collect::<Result<Vec<_>>>()?;
         let factor = backend.to_level(&normal.factor, level + 1)?;
         let mut parts = Vec::new();
         for first in (0..units).step_by(rows) {
-            let entry = |_: bool, output: usize, input: usize| match first + output < units {
-                true => {
-                    let (a, b) = layout.real_channels(layout.channel_of_row(input));
+            let entry = |part: usize, output: usize, input: usize| match layout.real_channels(part, input) {
+                Some((a, b)) if first + output < units => {
                     Complex64::new(up.weight.at(first + output, a), -up.weight.at(first + output, b)) / 2.0
                 }
-                false => Complex64::ZERO,
+                _ => Complex64::ZERO,
             };
-            let product = backend.mul(&self.rows(&babies, &entry, None)?, &factor)?;
+            let product = backend.mul(&self.rows(&babies, &entry)?, &factor)?;
             let real = backend.twice_real(&product)?;
-            let bias = |slot: usize| up.bias.get(first + slot / layout.tokens).map_or(0.0, |b| b - middle / half);
-            let bias: Vec<_> = (0..layout.slots).map(|slot| Complex64::from(bias(slot))).collect();
-            parts.push(backend.add_plain(&real, &bias)?);
+            let bias = |row: usize| up.bias.get(first + row).map_or(0.0, |b| b - middle / half);
+            parts.push(backend.add_plain(&real, &layout.fill(|row, _| Complex64::from(bias(row))))?);
         }
         Ok(parts)
     }
 
-    /// One ciphertext's part of the down projection; each replica holds a partial sum over other units.
-    fn down(&self, weight: &Matrix, part: usize, active: &B::Ct) -> Result<B::Ct> {
-        let layout = &self.circuit.layout;
-        let first = part * layout.rows();
-        let entry = |_: bool, output: usize, input: usize| {
-            let (a, b) = layout.real_channels(layout.channel_of_row(output));
-            match first + input < weight.cols {
-                true => Complex64::new(weight.at(a, first + input), weight.at(b, first + input)),
-                false => Complex64::ZERO,
+    /// The down projection; each replica holds a partial sum over other units.
+    fn down(&self, weight: &Matrix, active: &[B::Ct]) -> Result<Vec<B::Ct>> {
+        let (layout, backend) = (&self.circuit.layout, self.backend);
+        let at_once = (BABIES_AT_ONCE / self.circuit.steps.width).max(1);
+        let mut sums: Vec<B::Ct> = Vec::new();
+        for (group, parts) in active.chunks(at_once).enumerate() {
+            let babies = parts.iter().map(|part| self.babies(part)).collect::<Result<Vec<_>>>()?.concat();
+            let mut maps = Vec::with_capacity(layout.parts);
+            for part in 0..layout.parts {
+                let entry = |source: usize, output: usize, input: usize| {
+                    let unit = (group * at_once + source) * layout.rows() + input;
+                    match layout.real_channels(part, output) {
+                        Some((a, b)) if unit < weight.cols => Complex64::new(weight.at(a, unit), weight.at(b, unit)),
+                        _ => Complex64::ZERO,
+                    }
+                };
+                maps.push(self.rows(&babies, &entry)?);
             }
-        };
-        let babies = self.backend.rotate_many(active, &self.circuit.steps.babies)?;
-        self.rows(&babies, &entry, None)
+            sums = match sums.is_empty() {
+                true => maps,
+                false => sums.iter().zip(&maps).map(|(a, b)| backend.add(a, b)).collect::<Result<_>>()?,
+            };
+        }
+        if sums.is_empty() {
+            let expected = "at least one hidden unit".to_owned();
+            return Err(LlmError::Operand { operation: "MLP down map".to_owned(), expected, got: "none".to_owned() });
+        }
+        Ok(sums)
     }
 }

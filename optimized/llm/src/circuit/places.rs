@@ -10,18 +10,20 @@ pub(super) fn tokens(layout: &Layout, tokens: usize, factor: f64, offset: f64) -
     Decode { shape: vec![tokens], places: (0..tokens).map(place).collect() }
 }
 
-/// `[token][d]`: channels in replica 0.
+/// `[token][d]`: channels in replica 0 of their part.
 pub(super) fn channels(layout: &Layout, tokens: usize, factor: f64) -> Decode {
-    let width = 2 * layout.channels();
-    let mut rows = vec![(0, Part::Re); width];
-    for c in 0..layout.channels() {
-        let (a, b) = layout.real_channels(c);
-        let row = layout.row(c / layout.heads, 0, c % layout.heads);
-        rows[a] = (row, Part::Re);
-        rows[b] = (row, Part::Im);
+    let width = 2 * layout.pairs.len() * layout.live_heads;
+    let mut rows = vec![(0, 0, Part::Re); width];
+    for part in 0..layout.parts {
+        for row in (0..layout.rows()).filter(|&row| layout.row_parts(row).1 == 0) {
+            if let Some((a, b)) = layout.real_channels(part, row) {
+                rows[a] = (part, row, Part::Re);
+                rows[b] = (part, row, Part::Im);
+            }
+        }
     }
-    let place = |tau: usize, (row, part)| {
-        Some(Place { ciphertext: 0, slot: row * layout.tokens + tau, part, factor, offset: 0.0 })
+    let place = |tau: usize, (ciphertext, row, part)| {
+        Some(Place { ciphertext, slot: row * layout.tokens + tau, part, factor, offset: 0.0 })
     };
     let places = (0..tokens).flat_map(|tau| rows.iter().map(move |&row| place(tau, row))).collect();
     Decode { shape: vec![tokens, width], places }
@@ -38,14 +40,14 @@ pub(super) fn heads(layout: &Layout, tokens: usize, factor: f64, offset: f64) ->
             offset,
         })
     };
-    let places = (0..layout.heads).flat_map(|head| (0..tokens).map(move |tau| place(head, tau))).collect();
-    Decode { shape: vec![layout.heads, tokens], places }
+    let places = (0..layout.live_heads).flat_map(|head| (0..tokens).map(move |tau| place(head, tau))).collect();
+    Decode { shape: vec![layout.live_heads, tokens], places }
 }
 
 /// `[head][token][token]`: the key `delta` tokens back is in replica `delta mod R` of ciphertext `delta / R`.
 pub(super) fn pairs(layout: &Layout, tokens: usize, factor: impl Fn(usize) -> f64) -> Decode {
-    let mut places = Vec::with_capacity(layout.heads * tokens * tokens);
-    for head in 0..layout.heads {
+    let mut places = Vec::with_capacity(layout.live_heads * tokens * tokens);
+    for head in 0..layout.live_heads {
         for query in 0..tokens {
             for key in 0..tokens {
                 places.push(query.checked_sub(key).map(|delta| Place {
@@ -58,7 +60,7 @@ pub(super) fn pairs(layout: &Layout, tokens: usize, factor: impl Fn(usize) -> f6
             }
         }
     }
-    Decode { shape: vec![layout.heads, tokens, tokens], places }
+    Decode { shape: vec![layout.live_heads, tokens, tokens], places }
 }
 
 /// `[token][f]`: unit `u` in row `u mod rows` of ciphertext `u / rows`.
@@ -79,6 +81,15 @@ pub(super) fn logits(layout: &Layout, vocabulary: usize, token: usize, factor: f
         let slot = v / 2 % rows * layout.tokens + token;
         let part = if v.is_multiple_of(2) { Part::Re } else { Part::Im };
         Some(Place { ciphertext: v / 2 / rows, slot, part, factor, offset: 0.0 })
+    };
+    Decode { shape: vec![vocabulary], places: (0..vocabulary).map(place).collect() }
+}
+
+/// `[vocabulary]`: logits `2 i` and `2 i + 1` in slot `i mod slots` of ciphertext `i / slots`.
+pub(super) fn wide_logits(layout: &Layout, vocabulary: usize, factor: f64) -> Decode {
+    let place = |v: usize| {
+        let part = if v.is_multiple_of(2) { Part::Re } else { Part::Im };
+        Some(Place { ciphertext: v / 2 / layout.slots, slot: v / 2 % layout.slots, part, factor, offset: 0.0 })
     };
     Decode { shape: vec![vocabulary], places: (0..vocabulary).map(place).collect() }
 }

@@ -11,9 +11,10 @@ use touchstone_ckks::ckks::serialise::{
     EvaluationKeyWriter, read_ciphertexts, read_evaluation_keys, read_public_key, read_secret_key, write_ciphertexts,
     write_public_key, write_secret_key,
 };
-use touchstone_ckks::{Context, Evaluator, KeyGenerator};
+use touchstone_ckks::{Context, EvaluationKey, KeyGenerator};
 use touchstone_llm::circuit::Circuit;
-use touchstone_llm::session::{compute_blind, encrypt, generate_keys, key_entries, read};
+use touchstone_llm::session::{Server, encrypt, generate_keys, key_entries, read};
+use touchstone_llm::tap::Blind;
 
 /// Arguments of `touchstone keygen`.
 #[derive(Debug, Args)]
@@ -88,7 +89,7 @@ impl Keygen {
         let model = self.common.load()?;
         let parameters = self.common.parameters()?;
         let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
-        let plan = circuit.requirements(parameters.max_level())?.keys;
+        let plan = circuit.requirements(&parameters)?.keys;
         let context = Context::new(parameters)?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}", self.out.display()))?;
         let steps = Steps::new();
@@ -100,7 +101,10 @@ impl Keygen {
         save(&file("public.key"), |out| Ok(write_public_key(out, &context, &generator.public_key(&secret)?)?))?;
         save(&file("evaluation.keys"), |out| {
             let mut writer = EvaluationKeyWriter::new(out, &context, &key_entries(&context, &plan))?;
-            generate_keys(&context, &generator, &secret, &plan, |key| writer.write(&key))?;
+            generate_keys(&context, &generator, &secret, &plan, |key| match &key {
+                EvaluationKey::Switch(key) => writer.write(key),
+                EvaluationKey::ToEphemeral(key) => writer.write_to_ephemeral(key),
+            })?;
             Ok(writer.finish()?)
         })
     }
@@ -113,11 +117,11 @@ impl Encrypt {
         let tokens = tokenise(&self.common.tokenizer()?, &model, &self.prompt)?;
         let parameters = self.common.parameters()?;
         let circuit = Circuit::new(&model, parameters.slots(), tokens.len())?;
-        let level = circuit.requirements(parameters.max_level())?.input_level;
+        let level = circuit.requirements(&parameters)?.plan.input_level();
         let context = Context::new(parameters)?;
         let public = open(&self.public, |file| Ok(read_public_key(file, &context)?))?;
         let input = encrypt(&context, &public, &circuit.input(&tokens)?, level, &seed(self.insecure_seed)?)?;
-        save(&self.out, |out| Ok(write_ciphertexts(out, &context, std::slice::from_ref(&input))?))
+        save(&self.out, |out| Ok(write_ciphertexts(out, &context, &input)?))
     }
 }
 
@@ -127,15 +131,15 @@ impl Compute {
         let model = self.common.load()?;
         let parameters = self.common.parameters()?;
         let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
+        let plan = circuit.requirements(&parameters)?.plan;
         let context = Context::new(parameters)?;
-        let inputs = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
-        let [input] = inputs.as_slice() else {
-            anyhow::bail!("{}: expected 1 ciphertext, got {}", self.input.display(), inputs.len());
-        };
+        let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
         let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, &context)?))?;
-        let evaluator = Evaluator::new(&context, &keys);
+        let server = Server::new(&context, &keys)?;
         let steps = Steps::new();
-        let (logits, _) = compute_blind(&circuit, &evaluator, input, &|step| steps.enter(step))?;
+        let (logits, _) = server
+            .compute(&circuit, &plan, &input, &mut Blind, &|step| steps.enter(step))
+            .with_context(|| format!("{}", self.input.display()))?;
         save(&self.out, |out| Ok(write_ciphertexts(out, &context, &logits)?))
     }
 }

@@ -8,11 +8,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 use tokenizers::Tokenizer;
-use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, PublicKey, SecretKey};
+use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::session::{bounds, compute_blind, encrypt, evaluation_keys, predict, read};
+use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
+use touchstone_llm::tap::Blind;
 
 const PROMPT: &str = "Once upon a time there was a poor";
 
@@ -48,6 +49,7 @@ struct Outcome {
     new_tokens: Vec<u32>,
     text: String,
     fidelity: Fidelity,
+    bootstraps: usize,
     seconds: f64,
     phases: Phases,
     peak_bytes: Option<u64>,
@@ -109,6 +111,7 @@ impl Run {
             prompt_tokens: prompt,
             new_tokens,
             fidelity: merge(&passes),
+            bootstraps: client.requirements.bootstraps * passes.len(),
             seconds: start.elapsed().as_secs_f64(),
             phases: client.phases,
             peak_bytes: peak_bytes(),
@@ -136,6 +139,7 @@ impl Run {
             "time        {:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
             outcome.seconds, phases.keygen, phases.encrypt, phases.compute, phases.decrypt, phases.predict
         );
+        println!("bootstraps  {}", outcome.bootstraps);
         if let Some(peak) = outcome.peak_bytes {
             println!("memory      {:.2} GiB at most", peak as f64 / f64::from(1 << 30));
         }
@@ -167,7 +171,7 @@ struct Client<'a> {
     requirements: Requirements,
     secret: SecretKey,
     public: PublicKey,
-    evaluator: Evaluator,
+    server: Server,
     phases: Phases,
 }
 
@@ -175,7 +179,7 @@ impl<'a> Client<'a> {
     fn new(run: &Run, model: &'a Model, steps: &'a Steps) -> Result<Self> {
         let parameters = run.common.parameters()?;
         let circuit = Circuit::new(model, parameters.slots(), model.config.max_position_embeddings)?;
-        let requirements = circuit.requirements(parameters.max_level())?;
+        let requirements = circuit.requirements(&parameters)?;
         let start = Instant::now();
         steps.enter("generating keys");
         let context = Context::new(parameters.clone())?;
@@ -183,9 +187,9 @@ impl<'a> Client<'a> {
         let secret = generator.secret_key();
         let public = generator.public_key(&secret)?;
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let evaluator = Evaluator::new(&context, &keys);
+        let server = Server::new(&context, &keys)?;
         let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
-        Ok(Self { model, steps, parameters, context, requirements, secret, public, evaluator, phases })
+        Ok(Self { model, steps, parameters, context, requirements, secret, public, server, phases })
     }
 
     /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
@@ -200,18 +204,22 @@ impl<'a> Client<'a> {
             let [a, b] = escape.interval;
             eprintln!("warning: {}: input {} is outside the certified interval [{a}, {b}]", escape.site, escape.value);
         }
+        if predictions.largest_bootstrapped > 1.0 {
+            eprintln!("warning: a slot of size {} enters bootstrapping, at most 1", predictions.largest_bootstrapped);
+        }
         self.phases.predict += lap(start);
 
         let start = Instant::now();
         self.steps.enter("encrypting");
         // Keys and every encryption draw from streams of their own, so the one seed may serve all.
         let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1 + u128::from(pass))))?;
-        let input =
-            encrypt(&self.context, &self.public, &circuit.input(tokens)?, self.requirements.input_level, &fresh)?;
+        let plan = &self.requirements.plan;
+        let input = encrypt(&self.context, &self.public, &circuit.input(tokens)?, plan.input_level(), &fresh)?;
         self.phases.encrypt += lap(start);
 
         let start = Instant::now();
-        let (result, profile) = compute_blind(&circuit, &self.evaluator, &input, &|step| self.steps.enter(step))?;
+        let progress = |step: &'static str| self.steps.enter(step);
+        let (result, profile) = self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?;
         self.phases.compute += lap(start);
         if run.profile {
             eprint!("{profile}");

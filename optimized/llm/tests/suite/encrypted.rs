@@ -1,17 +1,26 @@
 //! The circuit under encryption: every tap within its predicted bound.
 
-use super::model::{SEED, TOKENS, small_model, toy_parameters};
+use super::model::{SEED, TOKENS, deep_model, small_model, toy_bootstrapping, toy_parameters};
 use std::path::Path;
-use touchstone_ckks::{Context, Evaluator, KeyGenerator, Parameters, Security, Seed};
+use touchstone_ckks::{Context, KeyGenerator, Parameters, Security, Seed};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::circuit::Circuit;
-use touchstone_llm::session::{DecryptedTaps, bounds, compute, encrypt, evaluation_keys, predict};
+use touchstone_llm::plain::{Functions, forward};
+use touchstone_llm::session::{DecryptedTaps, Server, bounds, encrypt, evaluation_keys, predict};
 
 #[test]
 fn small_model_is_within_bounds_at_every_tap() {
-    for (parallel, log_n) in [(true, 9), (false, 9), (true, 7)] {
+    for (parallel, log_n) in [(true, 9), (false, 9), (true, 7), (true, 6), (false, 5)] {
         println!("parallel residual {parallel}, N = 2^{log_n}, seed {SEED}");
         within_bounds(&small_model(parallel), toy_parameters(log_n), &TOKENS);
+    }
+}
+
+#[test]
+fn deep_model_with_bootstraps_is_within_bounds_at_every_tap() {
+    for (parallel, log_n) in [(true, 9), (false, 6)] {
+        println!("parallel residual {parallel}, N = 2^{log_n}, seed {SEED}");
+        within_bounds(&deep_model(parallel, 2), toy_bootstrapping(log_n), &TOKENS);
     }
 }
 
@@ -26,7 +35,10 @@ fn shipped_model_is_within_bounds_at_every_tap() {
 
 fn within_bounds(model: &Model, parameters: Parameters, tokens: &[u32]) {
     let circuit = Circuit::new(model, parameters.slots(), tokens.len()).unwrap();
-    let requirements = circuit.requirements(parameters.max_level()).unwrap();
+    let escapes = forward(model, &circuit.padded(tokens), 0, Functions::Polynomial).unwrap().escapes;
+    assert!(escapes.is_empty(), "{escapes:?}");
+    let requirements = circuit.requirements(&parameters).unwrap();
+    println!("{} bootstraps: {:?}", requirements.bootstraps, requirements.plan);
     let predicted = predict(&parameters, &circuit, tokens).unwrap();
     let composed = bounds(&parameters, &circuit, tokens).unwrap();
     let context = Context::new(parameters).unwrap();
@@ -36,9 +48,10 @@ fn within_bounds(model: &Model, parameters: Parameters, tokens: &[u32]) {
     let public = generator.public_key(&secret).unwrap();
     let slots = circuit.input(tokens).unwrap();
     let seed = Seed::insecure(u128::from(SEED) + 1);
-    let input = encrypt(&context, &public, &slots, requirements.input_level, &seed).unwrap();
+    let input = encrypt(&context, &public, &slots, requirements.plan.input_level(), &seed).unwrap();
     let mut taps = DecryptedTaps::new(&context, &secret);
-    compute(&circuit, &Evaluator::new(&context, &keys), &input, &mut taps, &|_| ()).unwrap();
+    let server = Server::new(&context, &keys).unwrap();
+    server.compute(&circuit, &requirements.plan, &input, &mut taps, &|_| ()).unwrap();
     assert_eq!(taps.taps.len(), predicted.taps.len());
     for (tap, prediction) in taps.taps.iter().zip(&predicted.taps) {
         assert_eq!((&tap.name, &tap.shape), (&prediction.tensor.name, &prediction.tensor.shape));

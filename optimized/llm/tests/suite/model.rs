@@ -7,6 +7,7 @@ use touchstone_spec::artifact::{
     ErrorKind, Function, ModelConfig, POLYNOMIALS_FORMAT, Polynomials, PowerSoftmax, Refinement, Site, site_names,
 };
 use touchstone_spec::hexfloat::HexFloat;
+use touchstone_spec::params::SecurityClaim;
 
 /// Seed of every generator in these tests.
 pub const SEED: u64 = 0x51;
@@ -20,6 +21,22 @@ pub const PRESET: &str = "toy-n9-deep";
 pub fn toy_parameters(log_n: u32) -> Parameters {
     let mut literal = ParameterLiteral::preset(PRESET).unwrap();
     literal.log_n = log_n;
+    Parameters::from_literal(&literal, Security::AllowInsecure).unwrap()
+}
+
+/// Bootstrapping as in n16-boot-deep, without security, at a ring degree of `2^log_n`, at most `2^10`.
+pub fn toy_bootstrapping(log_n: u32) -> Parameters {
+    let mut literal = ParameterLiteral::preset("n16-boot-deep").unwrap();
+    literal.log_n = log_n;
+    literal.security = SecurityClaim::Insecure;
+    let boot = literal.bootstrap.as_mut().unwrap();
+    for factors in [&mut boot.slots_to_coeffs, &mut boot.coeffs_to_slots] {
+        let mut layers = log_n - 1;
+        for (done, factor) in factors.iter_mut().enumerate() {
+            factor.log_radix = layers.div_ceil(3 - done as u32);
+            layers -= factor.log_radix;
+        }
+    }
     Parameters::from_literal(&literal, Security::AllowInsecure).unwrap()
 }
 
@@ -51,10 +68,15 @@ impl Draws {
 
 /// Weights are F32 values, so that a saved model is the same model: d = 16, two heads, 32 hidden units, 32 tokens, context 8, one layer.
 pub fn small_model(parallel: bool) -> Model {
+    deep_model(parallel, 1)
+}
+
+/// [`small_model`] with several layers.
+pub fn deep_model(parallel: bool, layers: usize) -> Model {
     let config = ModelConfig {
         model_type: "gpt_neox".to_owned(),
         hidden_size: 16,
-        num_hidden_layers: 1,
+        num_hidden_layers: layers,
         num_attention_heads: 2,
         intermediate_size: 32,
         vocab_size: 32,
@@ -75,14 +97,16 @@ pub fn small_model(parallel: bool) -> Model {
     };
     config.check().unwrap();
     let mut draws = Draws(SEED);
-    let layer = Layer {
+    let mut layer = |_| Layer {
         attention_norm: draws.norm(16),
         mlp_norm: draws.norm(16),
-        qkv: draws.linear(48, 16, 0.6),
+        // Scores of deep models stay small enough for the low degrees of these tests.
+        qkv: draws.linear(48, 16, 0.6 / layers as f64),
         dense: draws.linear(16, 16, 0.4),
         up: draws.linear(32, 16, 0.4),
         down: draws.linear(16, 32, 0.3),
     };
+    let layers = (0..layers).map(&mut layer).collect();
     let sites = site_names(&config).into_iter().map(|name| site(&config, name, [-2.0, -1.0])).collect();
     let format = POLYNOMIALS_FORMAT.to_owned();
     let polynomials =
@@ -90,7 +114,7 @@ pub fn small_model(parallel: bool) -> Model {
     let embedding = draws.matrix(32, 16, 1.0);
     let head = draws.matrix(32, 16, 0.7);
     let final_norm = draws.norm(16);
-    let mut model = Model { config, polynomials, embedding, layers: vec![layer], final_norm, head };
+    let mut model = Model { config, polynomials, embedding, layers, final_norm, head };
     calibrate(&mut model);
     model
 }

@@ -10,7 +10,7 @@ use touchstone_llm::session::{bounds, predict};
 
 #[test]
 fn small_model_agrees_at_every_tap() {
-    for (parallel, log_n) in [(true, 9), (true, 8), (true, 7), (false, 9)] {
+    for (parallel, log_n) in [(true, 9), (true, 8), (true, 7), (true, 6), (true, 5), (false, 9), (false, 6)] {
         println!("parallel residual {parallel}, N = 2^{log_n}");
         compare(&small_model(parallel), &toy_parameters(log_n), &TOKENS);
     }
@@ -32,8 +32,8 @@ fn shipped_model_agrees_at_every_tap() {
 /// alike, so rounding stays below `2^(30 + 8 + 8 - 53) = 2^-7` of the bound.
 fn compare(model: &Model, parameters: &Parameters, tokens: &[u32]) {
     let circuit = Circuit::new(model, parameters.slots(), tokens.len()).unwrap();
-    let requirements = circuit.requirements(parameters.max_level()).unwrap();
-    println!("input level {}, {} keys", requirements.input_level, requirements.keys.count());
+    let requirements = circuit.requirements(parameters).unwrap();
+    println!("input level {}, {} keys", requirements.plan.input_level(), requirements.keys.count());
     let start = std::time::Instant::now();
     let predicted = predict(parameters, &circuit, tokens).unwrap();
     let composed = bounds(parameters, &circuit, tokens).unwrap();

@@ -1,7 +1,10 @@
 //! Predicted error of a bootstrap (`r[boot.noise]`, `r[boot.approximation]`).
 
 use super::Bootstrapper;
+use super::eval_mod::EvalMod;
+use crate::ckks::ephemeral::section;
 use crate::ckks::noise::NoiseModel;
+use crate::{CkksError, Parameters};
 use std::f64::consts::PI;
 use touchstone_spec::params::BootstrapLiteral;
 
@@ -17,26 +20,56 @@ pub struct BootstrapError {
     pub approximation: f64,
 }
 
+impl BootstrapError {
+    /// The error that a bootstrap with these parameters adds to slots with parts in `[-1, 1]`.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] for a parameter set without bootstrapping.
+    pub fn of(parameters: &Parameters) -> Result<Self, CkksError> {
+        let boot = section(parameters, "BootstrapError::of")?;
+        let model = NoiseModel::new(parameters);
+        let eval_mod = EvalMod::new(boot, parameters.canonical_scale(boot.output_level))?;
+        let chain = Chain { parameters, boot, model: &model };
+        let variance = [chain.maps(), chain.switch(), chain.sine(&eval_mod)];
+        let output = model.slot_std(model.rounding(), eval_mod.label);
+        Ok(Self {
+            deviation: (variance.iter().sum::<f64>() + output * output).sqrt(),
+            approximation: cosine_error(boot) + arcsine_error(boot),
+        })
+    }
+
+    /// Bound on the errors of the approximations for one real number `z` in `[-1, 1]`: far less than
+    /// [`BootstrapError::approximation`] for small ones.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] for a parameter set without bootstrapping.
+    pub fn approximation_at(parameters: &Parameters, z: f64) -> Result<f64, CkksError> {
+        let boot = section(parameters, "BootstrapError::approximation_at")?;
+        Ok(cosine_error(boot) + arcsine_difference(boot, (2.0 * PI * z / message_unit(boot)).sin()))
+    }
+}
+
 impl Bootstrapper {
     /// The error that [`Bootstrapper::bootstrap`] adds to slots with parts in `[-1, 1]`.
     #[must_use]
     pub fn predicted_error(&self) -> BootstrapError {
-        let parameters = self.context.parameters();
         // A bootstrapper exists only for sets with the section.
         let none = BootstrapError { deviation: 0.0, approximation: 0.0 };
-        parameters.bootstrap().map_or(none, |boot| {
-            let model = NoiseModel::new(parameters);
-            let variance = [self.maps(boot, &model), self.switch(boot, &model), self.sine(boot, &model)];
-            let output = model.slot_std(model.rounding(), self.eval_mod.label);
-            BootstrapError {
-                deviation: (variance.iter().sum::<f64>() + output * output).sqrt(),
-                approximation: boot.cosine_error.0 * gain(boot.double_angles) * sine_unit(boot) + arcsine_error(boot),
-            }
-        })
+        BootstrapError::of(self.context.parameters()).unwrap_or(none)
     }
+}
 
+/// What the variances are computed from.
+struct Chain<'a> {
+    parameters: &'a Parameters,
+    boot: &'a BootstrapLiteral,
+    model: &'a NoiseModel,
+}
+
+impl Chain<'_> {
     /// Variance from the rescales of both maps.
-    fn maps(&self, boot: &BootstrapLiteral, model: &NoiseModel) -> f64 {
+    fn maps(&self) -> f64 {
+        let (boot, model) = (self.boot, self.model);
         let rho = |label: f64| model.slot_std(model.rounding(), label);
         let mut layers = 0;
         let mut variance = 0.0;
@@ -54,26 +87,31 @@ impl Bootstrapper {
     }
 
     /// Variance from the switch to the ephemeral secret.
-    fn switch(&self, boot: &BootstrapLiteral, model: &NoiseModel) -> f64 {
-        let parameters = self.context.parameters();
+    fn switch(&self) -> f64 {
+        let (parameters, boot) = (self.parameters, self.boot);
         let (q0, p0) = (parameters.chain()[0] as f64, parameters.special()[0] as f64);
-        let key = model.key_product_variance(q0 / p0);
+        let key = self.model.key_product_variance(q0 / p0);
         let rounding = (boot.ephemeral_weight as f64 + 1.0) / 12.0;
         (key + rounding) * (message_unit(boot) / q0).powi(2)
     }
 
     /// Variance from the cosine and the double-angle steps.
-    fn sine(&self, boot: &BootstrapLiteral, model: &NoiseModel) -> f64 {
-        let parameters = self.context.parameters();
+    fn sine(&self, eval_mod: &EvalMod) -> f64 {
+        let (parameters, boot, model) = (self.parameters, self.boot, self.model);
         let rho = |level: usize| model.slot_std(model.rounding(), parameters.canonical_scale(level));
-        let top = self.middle_level();
-        let bottom = top - self.eval_mod.cosine.depth();
+        let top = parameters.max_level() - boot.coeffs_to_slots.len();
+        let bottom = top - eval_mod.cosine.depth();
         let largest = (bottom..top).map(rho).fold(0.0, f64::max);
-        let cosine = self.eval_mod.cosine.deviation(largest) * gain(boot.double_angles);
+        let cosine = eval_mod.cosine.deviation(largest) * gain(boot.double_angles);
         let step = |done: u32| rho(bottom - done as usize) * gain(boot.double_angles - done);
         let steps = (1..=boot.double_angles).map(|done| step(done).powi(2));
         (steps.sum::<f64>() + cosine * cosine) * sine_unit(boot).powi(2)
     }
+}
+
+/// What the error of the cosine polynomial becomes in the message.
+fn cosine_error(boot: &BootstrapLiteral) -> f64 {
+    boot.cosine_error.0 * gain(boot.double_angles) * sine_unit(boot)
 }
 
 /// `2^ratio`: what a unit of `t` is in the message.
@@ -94,10 +132,12 @@ fn gain(steps: u32) -> f64 {
 /// The largest difference between the output polynomial and the arcsine it stands for.
 fn arcsine_error(boot: &BootstrapLiteral) -> f64 {
     let end = (2.0 * PI / message_unit(boot)).sin();
-    let error = |k: usize| {
-        let s = end * k as f64 / ARCSINE_GRID as f64;
-        let value = boot.output.iter().rev().fold(0.0, |value, c| value * s * s + c.0) * s;
-        (value - sine_unit(boot) * s.asin()).abs()
-    };
+    let error = |k: usize| arcsine_difference(boot, end * k as f64 / ARCSINE_GRID as f64);
     (0..=ARCSINE_GRID).map(error).fold(0.0, f64::max)
+}
+
+/// The difference between the output polynomial and the arcsine at a sine `s`.
+fn arcsine_difference(boot: &BootstrapLiteral, s: f64) -> f64 {
+    let value = boot.output.iter().rev().fold(0.0, |value, c| value * s * s + c.0) * s;
+    (value - sine_unit(boot) * s.asin()).abs()
 }

@@ -2,7 +2,7 @@
 
 use crate::Complex64;
 use crate::ckks::embedding::root_of_unity;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Diagonals by shift in `[0, slots)`.
 pub(crate) type Diagonals = BTreeMap<i64, Vec<Complex64>>;
@@ -71,14 +71,30 @@ fn compose(slots: usize, second: &Diagonals, first: &Diagonals) -> Diagonals {
     product
 }
 
-/// The factors of a map, in order of application; `log_radices` are their numbers of layers.
-pub(crate) fn factors(slots: usize, log_radices: &[u32], direction: Direction) -> Vec<Diagonals> {
-    let layers = slots.trailing_zeros();
-    let mut sizes: Vec<usize> = (1..=layers).map(|log_m| 1 << log_m).collect();
+/// Sizes `m` of the layers in order of application.
+fn layer_sizes(slots: usize, direction: Direction) -> Vec<usize> {
+    let mut sizes: Vec<usize> = (1..=slots.trailing_zeros()).map(|log_m| 1 << log_m).collect();
     if direction == Direction::CoeffsToSlots {
         sizes.reverse();
     }
-    let mut sizes = sizes.into_iter();
+    sizes
+}
+
+/// The shifts of the diagonals of [`factors`], without the diagonals.
+pub(crate) fn shifts(slots: usize, log_radices: &[u32], direction: Direction) -> Vec<BTreeSet<i64>> {
+    let mut sizes = layer_sizes(slots, direction).into_iter();
+    let sum = |shifts: BTreeSet<i64>, m: usize| {
+        let half = (m / 2) as i64;
+        let step = |shift: i64| [shift, shift + half, shift - half].map(|sum| sum.rem_euclid(slots as i64));
+        shifts.into_iter().flat_map(step).collect()
+    };
+    let factor = |&log_radix: &u32| sizes.by_ref().take(log_radix as usize).fold(BTreeSet::from([0]), sum);
+    log_radices.iter().map(factor).collect()
+}
+
+/// The factors of a map, in order of application; `log_radices` are their numbers of layers.
+pub(crate) fn factors(slots: usize, log_radices: &[u32], direction: Direction) -> Vec<Diagonals> {
+    let mut sizes = layer_sizes(slots, direction).into_iter();
     let mut all: Vec<Diagonals> = Vec::new();
     for &log_radix in log_radices {
         let mut factor: Option<Diagonals> = None;
@@ -112,6 +128,18 @@ mod tests {
             let entry = |j: usize| factor.iter().map(|(r, d)| d[j] * x[(j + *r as usize) % n]).sum();
             (0..n).map(entry).collect()
         })
+    }
+
+    #[test]
+    fn shifts_are_known_without_the_diagonals() {
+        for direction in [Direction::SlotsToCoeffs, Direction::CoeffsToSlots] {
+            for (log_n, radices) in [(4, vec![4]), (5, vec![2, 3]), (7, vec![1, 5, 1]), (8, vec![3, 3, 2])] {
+                let diagonals = factors(1 << log_n, &radices, direction);
+                let expected: Vec<BTreeSet<i64>> =
+                    diagonals.iter().map(|factor| factor.keys().copied().collect()).collect();
+                assert_eq!(shifts(1 << log_n, &radices, direction), expected, "{direction:?} {log_n} {radices:?}");
+            }
+        }
     }
 
     #[test]

@@ -12,12 +12,12 @@ mod tests;
 
 pub use error::BootstrapError;
 
-use super::linear::{LinearMap, PreparedMap, plaintext_scale};
+use super::linear::{LinearMap, PreparedMap, plaintext_scale, rotations_of};
 use crate::ckks::ephemeral::section;
 use crate::instrument;
-use crate::{Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, SecretKey};
+use crate::{Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, SecretKey};
 use eval_mod::EvalMod;
-use factors::{Direction, factors};
+use factors::{Direction, factors, shifts};
 use std::collections::BTreeMap;
 use touchstone_spec::params::MapFactor;
 
@@ -31,6 +31,32 @@ pub struct KeysNeeded {
     pub conjugation: usize,
     /// Levels of rotation keys, by steps.
     pub rotations: BTreeMap<i64, usize>,
+}
+
+impl KeysNeeded {
+    /// The keys that [`Bootstrapper::bootstrap`] needs, without preparing its maps.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] for a parameter set without bootstrapping.
+    pub fn of(parameters: &Parameters) -> Result<Self, CkksError> {
+        let boot = section(parameters, "KeysNeeded::of")?;
+        let slots = parameters.slots();
+        let radices = |factors: &[MapFactor]| factors.iter().map(|factor| factor.log_radix).collect::<Vec<_>>();
+        let down = shifts(slots, &radices(&boot.slots_to_coeffs), Direction::SlotsToCoeffs);
+        let up = shifts(slots, &radices(&boot.coeffs_to_slots), Direction::CoeffsToSlots);
+        let starts = [boot.slots_to_coeffs.len(), parameters.max_level()];
+        let mut rotations = BTreeMap::new();
+        for (factors, start) in [down, up].into_iter().zip(starts) {
+            for (done, shifts) in factors.into_iter().enumerate() {
+                for steps in rotations_of(slots, shifts.into_iter()) {
+                    let level = rotations.entry(steps).or_default();
+                    *level = (start - done).max(*level);
+                }
+            }
+        }
+        let middle = parameters.max_level() - boot.coeffs_to_slots.len();
+        Ok(Self { relinearisation: middle, conjugation: middle + 1, rotations })
+    }
 }
 
 /// One factor of a map: its plaintexts, the level at which it starts and the label that it ends with.
@@ -58,7 +84,7 @@ impl Bootstrapper {
     /// # Errors
     /// [`CkksError::Argument`] for a parameter set without bootstrapping.
     pub fn new(context: &Context) -> Result<Self, CkksError> {
-        let boot = section(context, "Bootstrapper::new")?;
+        let boot = section(context.parameters(), "Bootstrapper::new")?;
         let parameters = context.parameters();
         let bottom = boot.slots_to_coeffs.len();
         let raised_label = parameters.chain()[0] as f64 * f64::from(boot.range);

@@ -213,3 +213,24 @@ fn scales_start_anew_at_the_output_level() {
     let ct = fixture.encrypt(&vec![Complex64::new(0.5, 0.0); fixture.slots()], output + 1);
     assert!(matches!(fixture.evaluator().to_level(&ct, output), Err(CkksError::Scale { .. })));
 }
+
+#[test]
+fn keys_needed_are_known_without_preparing_the_maps() {
+    for preset in ["toy-n5-boot", "toy-n8-boot", "small-n12-boot"] {
+        let parameters = Parameters::preset(preset, Security::AllowInsecure).unwrap();
+        let prepared = Bootstrapper::new(&Context::new(parameters.clone()).unwrap()).unwrap();
+        assert_eq!(KeysNeeded::of(&parameters).unwrap(), prepared.keys_needed(), "{preset}");
+    }
+    let without = Parameters::preset("toy-n5", Security::AllowInsecure).unwrap();
+    assert!(matches!(KeysNeeded::of(&without), Err(CkksError::Argument { .. })));
+}
+
+#[test]
+fn the_error_of_the_approximations_grows_with_the_value() {
+    let parameters = Parameters::preset("toy-n8-boot", Security::AllowInsecure).unwrap();
+    let largest = BootstrapError::of(&parameters).unwrap().approximation;
+    let at = |z: f64| BootstrapError::approximation_at(&parameters, z).unwrap();
+    // One output coefficient: the sine's next term is cubic.
+    assert!(at(0.25) < at(0.5) && at(0.5) < at(1.0) && at(1.0) <= largest);
+    assert!(at(0.25) - at(0.0) < (largest - at(0.0)) / 50.0);
+}

@@ -53,12 +53,7 @@ impl LinearMap {
             let got = "none".to_owned();
             return Err(CkksError::Argument { operation, expected: "at least one diagonal", got });
         }
-        let rotations = |width: &i64| {
-            let (babies, giants) = steps(centred.keys().copied(), *width);
-            babies.iter().chain(&giants).filter(|step| **step != 0).count()
-        };
-        let widths = std::iter::successors(Some(1i64), |width| Some(width * 2)).take_while(|w| *w as usize <= slots);
-        let width = widths.min_by_key(rotations).unwrap_or(1);
+        let width = best_width(slots, &centred.keys().copied().collect());
         Ok(Self::scheduled(slots, &centred, width))
     }
 
@@ -133,6 +128,23 @@ fn centre(shift: i64, slots: usize) -> i64 {
     let slots = slots as i64;
     let residue = shift.rem_euclid(slots);
     if 2 * residue >= slots { residue - slots } else { residue }
+}
+
+/// The number of baby steps for a map with the given centred shifts: the power of two that needs the fewest rotations.
+fn best_width(slots: usize, centred: &BTreeSet<i64>) -> i64 {
+    let rotations = |width: &i64| {
+        let (babies, giants) = steps(centred.iter().copied(), *width);
+        babies.iter().chain(&giants).filter(|step| **step != 0).count()
+    };
+    let widths = std::iter::successors(Some(1i64), |width| Some(width * 2)).take_while(|w| *w as usize <= slots);
+    widths.min_by_key(rotations).unwrap_or(1)
+}
+
+/// [`LinearMap::rotations`] of a map with the given shifts, without its diagonals.
+pub(crate) fn rotations_of(slots: usize, shifts: impl Iterator<Item = i64>) -> BTreeSet<i64> {
+    let centred: BTreeSet<i64> = shifts.map(|shift| centre(shift, slots)).collect();
+    let (babies, giants) = steps(centred.iter().copied(), best_width(slots, &centred));
+    babies.into_iter().chain(giants).filter(|step| *step != 0).collect()
 }
 
 /// Baby steps in `[0, width)` and giant steps, multiples of `width`, of the given shifts.

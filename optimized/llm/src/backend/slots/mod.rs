@@ -15,11 +15,12 @@ pub use observe::{Prediction, Predictions};
 pub use slot::SlotCt;
 pub(crate) use taylor::Growth;
 
-use super::{Backend, Diagonals, require_equal_levels, require_level};
+use super::{Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level};
 use crate::error::{LlmError, Result};
 use num_complex::Complex64;
 use std::cell::Cell;
 use touchstone_ckks::Parameters;
+use touchstone_ckks::circuits::bootstrap::BootstrapError;
 use touchstone_ckks::ckks::noise::{self, NoiseModel};
 
 /// The backend that predicts values and errors.
@@ -30,6 +31,8 @@ pub struct Predicted {
     /// Whether taps drop the error that they have seen.
     cut: bool,
     stage: Cell<&'static str>,
+    /// Largest part of a slot that was bootstrapped.
+    largest: Cell<f64>,
 }
 
 impl Predicted {
@@ -37,13 +40,19 @@ impl Predicted {
     #[must_use]
     pub fn new(parameters: &Parameters) -> Self {
         let noise = NoiseModel::new(parameters);
-        Self { parameters: parameters.clone(), noise, cut: false, stage: Cell::new("input") }
+        Self { parameters: parameters.clone(), noise, cut: false, stage: Cell::new("input"), largest: Cell::new(0.0) }
     }
 
     /// The backend whose ciphertexts lose their error at every tap, so that a tap sees the error made since the last one.
     #[must_use]
     pub fn cut_at_taps(parameters: &Parameters) -> Self {
         Self { cut: true, ..Self::new(parameters) }
+    }
+
+    /// Largest real or imaginary part of a slot that was bootstrapped so far; above 1 it leaves the range of `r[boot.input]`.
+    #[must_use]
+    pub fn largest_bootstrapped(&self) -> f64 {
+        self.largest.get()
     }
 
     /// What encryption under the public key makes of `values` at `level`.
@@ -139,6 +148,7 @@ impl Predicted {
 
 impl Backend for Predicted {
     type Ct = SlotCt;
+    type Sum = SlotCt;
 
     fn slots(&self) -> usize {
         self.parameters.slots()
@@ -195,22 +205,41 @@ impl Backend for Predicted {
         Ok(self.rescaled(self.times_const(&Self::dropped(a, level + 1), c, target)))
     }
 
-    fn sum_of_products(&self, pairs: &[(&SlotCt, &SlotCt)]) -> Result<SlotCt> {
-        let level = pairs.first().map_or(0, |pair| pair.0.level);
-        require_level("product", self.stage.get(), 1, level)?;
-        let mut sum: Option<SlotCt> = None;
-        for (a, b) in pairs {
-            require_equal_levels("product", level, a.level)?;
-            require_equal_levels("product", level, b.level)?;
-            let product = a.product(b);
-            sum = Some(sum.map_or(product.clone(), |sum| sum.combined(&product, 1.0)));
+    fn accumulate(&self, sum: &mut Option<SlotCt>, a: &SlotCt, b: &SlotCt) -> Result<()> {
+        require_equal_levels("product", a.level, b.level)?;
+        let product = a.product(b);
+        match sum {
+            Some(sum) => {
+                require_equal_levels("product", sum.level, a.level)?;
+                sum.add_combined(&product);
+            }
+            None => *sum = Some(product),
         }
-        let none = || LlmError::Operand {
-            operation: "sum of products".to_owned(),
-            expected: "at least one product".to_owned(),
-            got: "none".to_owned(),
-        };
-        Ok(self.rescaled(self.switched(sum.ok_or_else(none)?)))
+        Ok(())
+    }
+
+    fn relinearise(&self, sum: Option<SlotCt>) -> Result<SlotCt> {
+        let sum = sum.ok_or_else(no_products)?;
+        require_level("product", self.stage.get(), 1, sum.level)?;
+        Ok(self.rescaled(self.switched(sum)))
+    }
+
+    fn bootstrap(&self, a: &SlotCt, refresh: Refresh) -> Result<SlotCt> {
+        let (input, output) = bootstrap_levels(&self.parameters, self.stage.get())?;
+        require_level("bootstrapping", self.stage.get(), input, a.level)?;
+        let error = BootstrapError::of(&self.parameters)?;
+        let mut out = SlotCt { level: output, scale: self.parameters.canonical_scale(output), ..a.clone() };
+        let at = |part: f64| BootstrapError::approximation_at(&self.parameters, part);
+        for (z, variance) in out.values.iter_mut().zip(&mut out.variance) {
+            if refresh.real {
+                z.im = 0.0;
+            }
+            self.largest.set(self.largest.get().max(z.re.abs()).max(z.im.abs()));
+            let approximation = at(z.re)?.max(at(z.im)?);
+            // (a_1 e_1 + ... + a_n e_n)^2 <= n (a_1^2 e_1^2 + ... + a_n^2 e_n^2), whatever the signs.
+            *variance += error.deviation.powi(2) + refresh.summands as f64 * approximation.powi(2);
+        }
+        Ok(out)
     }
 
     fn rotate(&self, a: &SlotCt, steps: i64) -> Result<SlotCt> {

@@ -20,6 +20,8 @@ pub struct Prediction {
 pub struct Predictions {
     /// Predictions in the order of the circuit.
     pub taps: Vec<Prediction>,
+    /// Largest real or imaginary part of a slot that was bootstrapped; above 1 it leaves the range of `r[boot.input]`.
+    pub largest_bootstrapped: f64,
 }
 
 impl Predictions {

@@ -30,6 +30,12 @@ impl SlotCt {
         out
     }
 
+    /// `self += other` with errors as if independent.
+    pub(super) fn add_combined(&mut self, other: &Self) {
+        self.values.iter_mut().zip(&other.values).for_each(|(z, w)| *z += w);
+        self.variance.iter_mut().zip(&other.variance).for_each(|(v, w)| *v += w);
+    }
+
     /// `c * self` for a constant that is represented exactly.
     pub(super) fn times_exact(&self, c: f64) -> Self {
         let mut out = self.clone();
