@@ -93,8 +93,11 @@ def cosine(range_, double_angles, degree):
 
 def output(ratio, terms):
     """Odd coefficients of 2^ratio arcsin(s) / (2 pi) for |s| <= sin(2 pi / 2^ratio), in s, s^3, ...: the next term of the
-    series, c s^d, is replaced by what is nearest to it, c (s^d - b^d T_d(s/b) / 2^(d-1))."""
+    series, c s^d, is replaced by what is nearest to it, c (s^d - b^d T_d(s/b) / 2^(d-1)). A single coefficient is that of
+    the series: its error is cubic, so that small slots, which most are in a network, keep their precision."""
     mpmath.mp.prec = 200
+    if terms == 1:
+        return [float(mpmath.mpf(2) ** ratio / (2 * mpmath.pi))]
     bound = mpmath.sin(2 * mpmath.pi / 2**ratio)
     series = [mpmath.binomial(2 * k, k) / (4**k * (2 * k + 1)) for k in range(terms + 1)]
     degree = 2 * terms + 1

@@ -126,7 +126,7 @@ impl Server {
     ) -> Result<(Vec<Ciphertext>, Profile)> {
         let (parts, level) = (circuit.layout().parts, plan.input_level());
         let refuse = |expected: String, got: String| LlmError::Operand {
-            operation: "encrypted input".to_owned(),
+            operation: "input ciphertexts".to_owned(),
             expected,
             got,
         };

@@ -108,6 +108,9 @@ pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
 
 /// Final LayerNorm and LM head at the last position.
 fn head(local: &Local<'_>, stream: &Stream, taps: &mut Vec<Composed>) -> Result<()> {
+    // A wide head reports the last token alone.
+    let reported = local.values("final.layernorm.variance")?.len();
+    let stream = &stream.last_tokens(reported);
     let normal = normaliser(local, "final.layernorm", "final.inverse-sqrt", stream, taps)?;
     let layer = head_layer(local.model, 1.0);
     let last = stream.tokens() - 1;

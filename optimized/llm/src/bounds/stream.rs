@@ -57,6 +57,13 @@ impl Stream {
         self.direct.len()
     }
 
+    /// The stream of the last `count` tokens, or of all if there are fewer.
+    pub(super) fn last_tokens(&self, count: usize) -> Self {
+        let last = |errors: &[VectorError]| errors[errors.len().saturating_sub(count)..].to_vec();
+        let mapped = self.mapped.iter().map(|mapped| Mapped { errors: last(&mapped.errors), ..mapped.clone() });
+        Self { direct: last(&self.direct), mapped: mapped.collect() }
+    }
+
     /// The stream with matrices multiplied out.
     pub(super) fn settled(&self) -> Self {
         Self::new((0..self.tokens()).map(|token| self.collapsed(token)).collect())

@@ -15,7 +15,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let x = self.enter(x, plan.entry)?;
         let prefix = format!("layers.{layer}");
         let (layernorm, site) = (format!("{prefix}.layernorm"), format!("{prefix}.inverse-sqrt"));
-        let normal = self.normalise(&layernorm, &site, &x, plan.entry.bootstrap)?;
+        let normal = self.normalise((&layernorm, &site), &x, plan.entry.bootstrap, circuit.prompt)?;
         let mut out = if circuit.model.config.use_parallel_residual {
             let attention = self.attention(layer, &normal, next, plan.denominator)?;
             let mlp = self.mlp(layer, &normal, next, Some(self.level(&attention)))?;
@@ -30,7 +30,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             if plan.middle {
                 x = self.bootstrapped(&x)?;
             }
-            let normal = self.normalise(&format!("{prefix}.mlp-layernorm"), &site, &x, plan.middle)?;
+            let normal =
+                self.normalise((&format!("{prefix}.mlp-layernorm"), &site), &x, plan.middle, circuit.prompt)?;
             let mlp = self.mlp(layer, &normal, next, None)?;
             self.residual(mlp, &x, next / middle)?
         };

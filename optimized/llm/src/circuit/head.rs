@@ -58,11 +58,11 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Final LayerNorm and LM head.
     pub(super) fn head(&mut self, x: Vec<B::Ct>, entry: Entry) -> Result<Vec<B::Ct>> {
         let circuit = self.circuit;
-        let mut x = self.enter(x, entry)?;
+        let (mut x, mut tokens) = (self.enter(x, entry)?, circuit.prompt);
         if circuit.reads_last_token() {
-            x = self.last_token(&x)?;
+            (x, tokens) = (self.last_token(&x)?, 1);
         }
-        let normal = self.normalise("final.layernorm", "final.inverse-sqrt", &x, entry.bootstrap)?;
+        let normal = self.normalise(("final.layernorm", "final.inverse-sqrt"), &x, entry.bootstrap, tokens)?;
         self.backend.stage("LM head");
         let babies: Vec<_> = self.lowered(&normal.babies, self.backend.level(&normal.factor) + 1)?;
         let layer = head_layer(circuit.model, circuit.logit_scale());

@@ -14,11 +14,17 @@ pub(super) struct Normal<C> {
 }
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
-    /// Variance, its inverse square root, and the rotations of the stream. Taps are called `prefix.*`.
+    /// Variance, its inverse square root, and the rotations of the stream. Taps are called `prefix.*` and report `tokens`.
     ///
     /// Levels: variance at `l - 1`, factor `depth` below, rotations two above the factor so that a masked copy of a
     /// map's result still meets the factor.
-    pub(super) fn normalise(&mut self, prefix: &str, site: &str, x: &[B::Ct], fresh: bool) -> Result<Normal<B::Ct>> {
+    pub(super) fn normalise(
+        &mut self,
+        (prefix, site): (&str, &str),
+        x: &[B::Ct],
+        fresh: bool,
+        tokens: usize,
+    ) -> Result<Normal<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, site) = (&circuit.layout, circuit.model.site(site)?);
         let held = held_scale(site, circuit.model.config.hidden_size, fresh);
@@ -33,7 +39,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             sums = backend.add(&sums, &sums)?;
         }
         let mut variable = backend.add_const(&sums, -middle / half)?;
-        let (tokens, name) = (circuit.prompt, |tap: &str| format!("{prefix}.{tap}"));
+        let name = |tap: &str| format!("{prefix}.{tap}");
         self.tap(&name("variance"), &mut [&mut variable], || places::tokens(layout, tokens, half, middle))?;
         backend.stage("layernorm inverse square root");
         let mut factor = backend.chebyshev(&variable, &coefficients(site, 1.0 / held))?;

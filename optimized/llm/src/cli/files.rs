@@ -131,10 +131,10 @@ impl Compute {
         let model = self.common.load()?;
         let parameters = self.common.parameters()?;
         let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
-        let plan = circuit.requirements(&parameters)?.plan;
         let context = Context::new(parameters)?;
         let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
         let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, &context)?))?;
+        let plan = circuit.requirements(context.parameters())?.plan;
         let server = Server::new(&context, &keys)?;
         let steps = Steps::new();
         let (logits, _) = server

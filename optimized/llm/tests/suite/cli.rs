@@ -73,7 +73,8 @@ fn usage() {
 fn parameters() {
     refused(1, &["n99", "n16-leveled"], &[&"run", &"--preset", &"n99"]);
     refused(1, &["small-n12", "--allow-toy", "insecure"], &[&"run", &"--preset", &"small-n12"]);
-    refused(1, &["packing", "4096 slots", "got 2048"], &[&"run", &"--preset", &"small-n12", &"--allow-toy"]);
+    refused(1, &["packing", "256 slots", "got 128"], &[&"run", &"--preset", &"toy-n8", &"--allow-toy"]);
+    refused(1, &["out of levels"], &[&"run", &"--preset", &"small-n12", &"--allow-toy"]);
     refused(1, &["out of levels", "power-softmax reciprocal"], &[&"run", &"--preset", &"n15-leveled"]);
 }
 

@@ -115,7 +115,7 @@ fn refusals(world: &World, prompt: &str) {
     compute("@lacking.keys", "@input", PRESET, &["no key for rotation by", "level"]);
     compute("@server/evaluation.keys", "@short.input", PRESET, &["short.input"]);
     // The encrypted logits are a ciphertext, but of the wrong level.
-    let level = ["input ciphertext", "expected level 23", "got level 0"];
+    let level = ["input ciphertexts", "expected level 23", "got level 0"];
     compute("@server/evaluation.keys", "@output", PRESET, &level);
     let kind = ["public.key", "expected ciphertexts", "got public key"];
     compute("@server/evaluation.keys", "@client/public.key", PRESET, &kind);

@@ -230,7 +230,7 @@ fn the_error_of_the_approximations_grows_with_the_value() {
     let parameters = Parameters::preset("toy-n8-boot", Security::AllowInsecure).unwrap();
     let largest = BootstrapError::of(&parameters).unwrap().approximation;
     let at = |z: f64| BootstrapError::approximation_at(&parameters, z).unwrap();
-    // One output coefficient: the sine's next term is cubic.
-    assert!(at(0.25) < at(0.5) && at(0.5) < at(1.0) && at(1.0) <= largest);
-    assert!(at(0.25) - at(0.0) < (largest - at(0.0)) / 50.0);
+    // One output coefficient c: c s - z changes sign once between 0 and 1, so only small values compare in this way.
+    assert!(at(0.0) < at(0.25) && at(0.25) < at(0.5));
+    assert!(at(0.5) <= largest && at(1.0) <= largest);
 }
