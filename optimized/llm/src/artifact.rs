@@ -153,7 +153,7 @@ pub fn load_tokenizer(directory: &Path) -> Result<Tokenizer> {
 /// Directory of the model that ships with the project: below the current directory, else below the source tree.
 #[must_use]
 pub fn shipped_model() -> PathBuf {
-    let relative = Path::new("models/fairy-1l");
+    let relative = Path::new("models/fairy-4l");
     if relative.is_dir() {
         return relative.to_owned();
     }

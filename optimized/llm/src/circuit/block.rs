@@ -1,6 +1,6 @@
 //! One transformer block: attention and MLP around the residual stream.
 
-use super::{Run, held_scale, places};
+use super::{Held, Run, places};
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::plan::{BlockPlan, Entry};
@@ -10,30 +10,29 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// One block: stream in, stream out, each scaled for the LayerNorm that reads it next and for the bootstrap before that.
     pub(super) fn block(&mut self, layer: usize, x: Vec<B::Ct>, plan: BlockPlan, next: Entry) -> Result<Vec<B::Ct>> {
         let circuit = self.circuit;
-        let held = circuit.stream_scale(layer, plan.entry)?;
-        let next = circuit.stream_scale(layer + 1, next)?;
+        let held = circuit.held(layer, plan.entry)?;
+        let next = circuit.held(layer + 1, next)?.scale;
         let x = self.enter(x, plan.entry)?;
         let prefix = format!("layers.{layer}");
         let (layernorm, site) = (format!("{prefix}.layernorm"), format!("{prefix}.inverse-sqrt"));
-        let normal = self.normalise((&layernorm, &site), &x, plan.entry.bootstrap, circuit.prompt)?;
+        let normal = self.normalise((&layernorm, &site), &x, held, circuit.prompt)?;
         let mut out = if circuit.model.config.use_parallel_residual {
             let attention = self.attention(layer, &normal, next, plan.denominator)?;
             let mlp = self.mlp(layer, &normal, next, Some(self.level(&attention)))?;
             let sum = self.sum(&attention, &mlp)?;
-            self.residual(sum, &x, next / held)?
+            self.residual(sum, &x, next / held.scale)?
         } else {
             let site = format!("{prefix}.mlp-inverse-sqrt");
-            let middle = held_scale(circuit.model.site(&site)?, circuit.model.config.hidden_size, plan.middle);
-            let attention = self.attention(layer, &normal, middle, plan.denominator)?;
+            let middle = Held::new(circuit.model.site(&site)?, circuit.model.config.hidden_size, plan.middle, None);
+            let attention = self.attention(layer, &normal, middle.scale, plan.denominator)?;
             drop(normal);
-            let mut x = self.residual(attention, &x, middle / held)?;
+            let mut x = self.residual(attention, &x, middle.scale / held.scale)?;
             if plan.middle {
                 x = self.bootstrapped(&x)?;
             }
-            let normal =
-                self.normalise((&format!("{prefix}.mlp-layernorm"), &site), &x, plan.middle, circuit.prompt)?;
+            let normal = self.normalise((&format!("{prefix}.mlp-layernorm"), &site), &x, middle, circuit.prompt)?;
             let mlp = self.mlp(layer, &normal, next, None)?;
-            self.residual(mlp, &x, next / middle)?
+            self.residual(mlp, &x, next / middle.scale)?
         };
         self.tap_all(&format!("{prefix}.residual"), &mut out, || {
             places::channels(&circuit.layout, circuit.prompt, 1.0 / next)

@@ -62,7 +62,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         if circuit.reads_last_token() {
             (x, tokens) = (self.last_token(&x)?, 1);
         }
-        let normal = self.normalise(("final.layernorm", "final.inverse-sqrt"), &x, entry.bootstrap, tokens)?;
+        let held = circuit.held(circuit.model.layers.len(), entry)?;
+        let normal = self.normalise(("final.layernorm", "final.inverse-sqrt"), &x, held, tokens)?;
         self.backend.stage("LM head");
         let babies: Vec<_> = self.lowered(&normal.babies, self.backend.level(&normal.factor) + 1)?;
         let layer = head_layer(circuit.model, circuit.logit_scale());

@@ -10,7 +10,7 @@
 //! * LayerNorm's factor is applied after the linear maps, which therefore run while the inverse square root is computed,
 //!   and Power-Softmax's reciprocal after the weighted sum of values.
 //! * Only the stream and the denominators are bootstrapped, where a [`Plan`] says so. As long as the variance stays in its
-//!   interval, `alpha x` is at most `sqrt(2)` in size: this alone keeps the stream in the range of bootstrapping.
+//!   interval, `alpha x` is at most `sqrt(2)` in size: this alone keeps the stream close to the range of bootstrapping.
 
 mod attention;
 mod block;
@@ -178,8 +178,8 @@ impl<'a> Circuit<'a> {
     ) -> Result<Vec<B::Ct>> {
         let mut run = Run { circuit: self, backend, observer };
         let mut x = input.to_vec();
-        let alpha = self.stream_scale(0, plan.entry(0))?;
-        run.tap_all("embedding", &mut x, || places::channels(&self.layout, self.prompt, 1.0 / alpha))?;
+        let held = self.held(0, plan.entry(0))?;
+        run.tap_all("embedding", &mut x, || places::channels(&self.layout, self.prompt, 1.0 / held.scale))?;
         self.run_from(backend, plan, 0, x, observer)
     }
 
@@ -228,9 +228,11 @@ impl<'a> Circuit<'a> {
         }
     }
 
-    /// The factor under which the stream is held before block `layer`.
-    fn stream_scale(&self, layer: usize, entry: Entry) -> Result<f64> {
-        Ok(held_scale(self.entry_site(layer)?, self.model.config.hidden_size, entry.bootstrap))
+    /// How the stream is held before block `layer`.
+    fn held(&self, layer: usize, entry: Entry) -> Result<Held> {
+        let site = self.entry_site(layer)?;
+        let limit = layer.checked_sub(1).and_then(|before| self.model.polynomials.stream_limit(before));
+        Ok(Held::new(site, self.model.config.hidden_size, entry.bootstrap, limit))
     }
 }
 
@@ -245,11 +247,25 @@ fn stream_scale(site: &Site, width: usize) -> f64 {
     (interval(site).1 * width as f64).sqrt().recip()
 }
 
-/// `alpha`, or `alpha / sqrt(2)` where the stream is bootstrapped: no entry exceeds the length of its vector, and
-/// `alpha^2 d var` is at most `b / half <= 2` for a variance in the interval `[a, b]`.
-fn held_scale(site: &Site, width: usize, bootstrapped: bool) -> f64 {
-    let alpha = stream_scale(site, width);
-    if bootstrapped { alpha * std::f64::consts::FRAC_1_SQRT_2 } else { alpha }
+/// The factor under which a stream is held for the LayerNorm that reads it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Held {
+    /// `alpha`, or `alpha / sqrt(2)` if `halved`.
+    scale: f64,
+    /// Whether sums of squares are half of what the polynomial's variable needs.
+    halved: bool,
+}
+
+impl Held {
+    /// `limit` bounds the entries of the stream, if the artifact says so (`r[artifact.streams]`).
+    ///
+    /// A stream that is bootstrapped must lie in `[-1, 1]`. Without a limit, or with one that `alpha` exceeds, it is halved: no entry
+    /// exceeds the length of its vector, and `alpha^2 d var` is at most `b / half <= 2` for a variance in the interval `[a, b]`.
+    fn new(site: &Site, width: usize, bootstrapped: bool, limit: Option<f64>) -> Self {
+        let alpha = stream_scale(site, width);
+        let halved = bootstrapped && limit.is_none_or(|limit| alpha * limit > 1.0);
+        Self { scale: if halved { alpha * std::f64::consts::FRAC_1_SQRT_2 } else { alpha }, halved }
+    }
 }
 
 fn coefficients(site: &Site, factor: f64) -> Vec<f64> {

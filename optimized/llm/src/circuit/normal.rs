@@ -1,6 +1,6 @@
 //! LayerNorm: the factor `1 / sqrt(var + eps)`, and the rotations of the stream that the linear maps after it share.
 
-use super::{Run, coefficients, held_scale, interval, places};
+use super::{Held, Run, coefficients, interval, places};
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::tap::Observer;
@@ -22,28 +22,26 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         &mut self,
         (prefix, site): (&str, &str),
         x: &[B::Ct],
-        fresh: bool,
+        held: Held,
         tokens: usize,
     ) -> Result<Normal<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, site) = (&circuit.layout, circuit.model.site(site)?);
-        let held = held_scale(site, circuit.model.config.hidden_size, fresh);
         let (middle, half) = interval(site);
         backend.stage("layernorm variance");
         let conjugates = x.iter().map(|part| backend.conjugate(part)).collect::<Result<Vec<_>>>()?;
         let pairs: Vec<_> = x.iter().zip(&conjugates).collect();
         let squares = backend.sum_of_products(&pairs)?;
         let mut sums = backend.fold(&squares, &[layout.fold_channels(), layout.fold_heads()].concat())?;
-        if fresh {
-            // A bootstrapped stream is held smaller by sqrt(2).
+        if held.halved {
             sums = backend.add(&sums, &sums)?;
         }
         let mut variable = backend.add_const(&sums, -middle / half)?;
         let name = |tap: &str| format!("{prefix}.{tap}");
         self.tap(&name("variance"), &mut [&mut variable], || places::tokens(layout, tokens, half, middle))?;
         backend.stage("layernorm inverse square root");
-        let mut factor = backend.chebyshev(&variable, &coefficients(site, 1.0 / held))?;
-        self.tap(&name("inverse-sqrt"), &mut [&mut factor], || places::tokens(layout, tokens, held, 0.0))?;
+        let mut factor = backend.chebyshev(&variable, &coefficients(site, 1.0 / held.scale))?;
+        self.tap(&name("inverse-sqrt"), &mut [&mut factor], || places::tokens(layout, tokens, held.scale, 0.0))?;
         if self.observer.wants(&name("normalised")) {
             let mut normalised = x.iter().map(|part| backend.mul(part, &factor)).collect::<Result<Vec<_>>>()?;
             self.tap_all(&name("normalised"), &mut normalised, || places::channels(layout, tokens, 1.0))?;

@@ -58,7 +58,7 @@ struct Common {
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Parameter preset
-    #[arg(long, value_name = "NAME", default_value = "n16-leveled")]
+    #[arg(long, value_name = "NAME", default_value = "n16-boot-deep")]
     preset: String,
     /// Accept presets without 128-bit security
     #[arg(long)]

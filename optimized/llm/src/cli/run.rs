@@ -10,11 +10,15 @@ use std::time::Instant;
 use tokenizers::Tokenizer;
 use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
 use touchstone_llm::artifact::Model;
+use touchstone_llm::backend::slots::Prediction;
+use touchstone_llm::bounds::Bounds;
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plain::{Functions, forward};
 use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
 use touchstone_llm::tap::Blind;
 
+/// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
+const USEFUL_BOUND: f64 = 128.0;
 const PROMPT: &str = "Once upon a time there was a poor";
 
 /// Arguments of `touchstone run`.
@@ -60,12 +64,44 @@ struct Outcome {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Fidelity {
     max_abs_error: f64,
-    /// Largest bound, composed layer by layer (`r[noise.layer]`).
+    /// Largest bound.
     bound: f64,
+    /// How it was found.
+    bound_kind: BoundKind,
     /// Largest root-sum-square standard deviation (`r[noise.rss]`).
     estimate: f64,
     mse: f64,
     token_unchanged: bool,
+}
+
+/// Where a bound on errors comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum BoundKind {
+    /// Composed layer by layer, whatever the dependence of errors (`r[noise.layer]`).
+    Composed,
+    /// The factor of `r[noise.bound.slot]` times the root-sum-square estimate, which takes errors as independent (`r[noise.rss]`): where
+    /// composition over many layers has left the intervals of the polynomials and says nothing.
+    RootSumSquare,
+}
+
+impl std::fmt::Display for BoundKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Composed => "composed",
+            Self::RootSumSquare => "root-sum-square",
+        })
+    }
+}
+
+/// The largest bound on a logit.
+fn largest_bound(bounds: &Bounds, prediction: &Prediction) -> Result<(f64, BoundKind)> {
+    let composed = bounds.bound("logits")?;
+    if composed.iter().all(|bound| *bound < USEFUL_BOUND) {
+        return Ok((composed.into_iter().fold(0.0, f64::max), BoundKind::Composed));
+    }
+    let estimate = prediction.deviation.iter().copied().fold(0.0, f64::max);
+    Ok((bounds.factor * estimate, BoundKind::RootSumSquare))
 }
 
 /// Seconds by phase.
@@ -126,12 +162,12 @@ impl Run {
     }
 
     fn print(&self, outcome: &Outcome) {
-        let Fidelity { max_abs_error, bound, estimate, mse, token_unchanged } = outcome.fidelity;
+        let Fidelity { max_abs_error, bound, bound_kind, estimate, mse, token_unchanged } = outcome.fidelity;
         let phases = outcome.phases;
         println!("prompt      {:?} ({} tokens)", self.prompt, outcome.prompt_tokens.len());
         println!("next        {:?} (tokens {:?})", outcome.text, outcome.new_tokens);
         println!(
-            "fidelity    logits within {max_abs_error:.2e} of the model in the clear (bound {bound:.2e}, \
+            "fidelity    logits within {max_abs_error:.2e} of the model in the clear ({bound_kind} bound {bound:.2e}, \
              estimate {estimate:.2e}, mean square {mse:.2e}); token {}",
             if token_unchanged { "unchanged" } else { "CHANGED" }
         );
@@ -156,6 +192,10 @@ fn merge(passes: &[Fidelity]) -> Fidelity {
     Fidelity {
         max_abs_error: largest(|pass| pass.max_abs_error),
         bound: largest(|pass| pass.bound),
+        bound_kind: match passes.iter().all(|pass| pass.bound_kind == BoundKind::Composed) {
+            true => BoundKind::Composed,
+            false => BoundKind::RootSumSquare,
+        },
         estimate: largest(|pass| pass.estimate),
         mse: passes.iter().map(|pass| pass.mse).sum::<f64>() / passes.len() as f64,
         token_unchanged: passes.iter().all(|pass| pass.token_unchanged),
@@ -198,7 +238,8 @@ impl<'a> Client<'a> {
         let start = Instant::now();
         self.steps.enter("predicting noise");
         let predictions = predict(&self.parameters, &circuit, tokens)?;
-        let bound = bounds(&self.parameters, &circuit, tokens)?.bound("logits")?;
+        let prediction = predictions.tap("logits").context("the circuit has no logits")?;
+        let (bound, bound_kind) = largest_bound(&bounds(&self.parameters, &circuit, tokens)?, prediction)?;
         let plain = forward(self.model, &circuit.padded(tokens), tokens.len() - 1, Functions::Polynomial)?;
         for escape in &plain.escapes {
             let [a, b] = escape.interval;
@@ -229,12 +270,12 @@ impl<'a> Client<'a> {
         let parts: Vec<_> = result.iter().collect();
         let logits = read(&self.context, &self.secret, &parts, &circuit.logits())?;
         self.phases.decrypt += lap(start);
-        let prediction = predictions.tap("logits").context("the circuit has no logits")?;
         let errors: Vec<f64> = logits.iter().zip(plain.logits()).map(|(a, b)| (a - b).abs()).collect();
         let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
         let fidelity = Fidelity {
             max_abs_error: largest(&errors),
-            bound: largest(&bound),
+            bound,
+            bound_kind,
             estimate: largest(&prediction.deviation),
             mse: errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64,
             token_unchanged: argmax(&logits) == argmax(plain.logits()),
