@@ -12,6 +12,7 @@ use touchstone_conformance::backend::engine::Engine;
 use touchstone_conformance::backend::{Backend, serve};
 use touchstone_conformance::case::{Case, Cost, Options};
 use touchstone_conformance::coverage::Coverage;
+use touchstone_conformance::model::budget::{Budget, Request, write};
 use touchstone_conformance::runner::{self, Progress};
 use touchstone_conformance::{commands, model, report, vectors};
 use touchstone_spec::rules;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long, default_value = ".")]
         root: PathBuf,
     },
+    /// Measure the error budget of a model over held-out prompts, layer by layer; each prompt is an encrypted run.
+    Budget(BudgetArgs),
     /// Speak the plug-in protocol on standard input and output, with the engine behind it.
     ServeEngine,
 }
@@ -92,6 +95,28 @@ struct RunArgs {
     record: PathBuf,
 }
 
+#[derive(Args)]
+struct BudgetArgs {
+    /// Model directory.
+    #[arg(long, default_value = "models/fairy-4l")]
+    model: PathBuf,
+    /// Parameter preset.
+    #[arg(long, default_value = "n16-boot-deep")]
+    preset: String,
+    /// Text file from which held-out prompts are cut.
+    #[arg(long)]
+    prompts_file: PathBuf,
+    /// Number of held-out prompts.
+    #[arg(long, default_value_t = 20)]
+    prompts: usize,
+    /// Seed of the keys, hexadecimal.
+    #[arg(long, default_value = "746f756368", value_parser = parse_seed)]
+    seed: u128,
+    /// Where the JSON record goes; it is brought up to date after every prompt.
+    #[arg(long, default_value = "budget-record.json")]
+    record: PathBuf,
+}
+
 fn parse_seed(text: &str) -> Result<u128, String> {
     u128::from_str_radix(text.trim_start_matches("0x"), 16)
         .map_err(|_| format!("expected up to 32 hexadecimal digits, got {text:?}"))
@@ -103,6 +128,7 @@ fn main() -> ExitCode {
         Command::Explain { case } => explain(&case),
         Command::Run(args) => run(args),
         Command::Rules { root } => list_rules(&root),
+        Command::Budget(args) => budget(args),
         Command::ServeEngine => serve_engine(),
     };
     result.unwrap_or_else(|error| {
@@ -121,6 +147,19 @@ fn suite(directory: &Path) -> anyhow::Result<Vec<Case>> {
 fn select(cases: Vec<Case>, pattern: &str, quick: bool) -> Vec<Case> {
     let wanted = |case: &Case| case.id.contains(pattern) && !(quick && case.cost == Cost::Long);
     cases.into_iter().filter(wanted).collect()
+}
+
+fn budget(args: BudgetArgs) -> anyhow::Result<ExitCode> {
+    let BudgetArgs { model, preset, prompts_file: text, prompts, seed, record } = args;
+    let request = Request { model, preset, text, prompts, seed };
+    let budget = Budget::measure(&request, |so_far| {
+        let last = so_far.prompts.last();
+        eprintln!("prompt {}: {last:?}", so_far.prompts.len() + so_far.escapes);
+        write(so_far, &record)
+    })?;
+    print!("{}", budget.text());
+    let right = budget.escapes == 0 && budget.outside() == 0 && budget.same() == budget.prompts.len();
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn serve_engine() -> anyhow::Result<ExitCode> {

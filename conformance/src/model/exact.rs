@@ -114,11 +114,22 @@ impl Reference {
             let (widened, _) = self.taps(tokens, &Widened(self.replaced.clone()))?;
             Ok(Ladder { r0, r1, widened, names })
         };
-        match run() {
-            Ok(ladder) => Ok(Rungs::Inside(ladder)),
-            Err(error @ ReferenceError::Escape { .. }) => Ok(Rungs::Escaped(error.to_string())),
-            Err(error) => Err(side("reference", "forward pass", error)),
-        }
+        escape_or(run())
+    }
+
+    /// R0 and R1 alone, for models too deep for the enclosure of both: `widened` stays empty.
+    ///
+    /// # Errors
+    /// As [`Reference::rungs`].
+    pub fn pair(&self, tokens: &[u32]) -> Result<Rungs, ConformError> {
+        let padded = cyclic(tokens, self.context());
+        let run = || {
+            forward::<f64>(&self.model, &padded, tokens.len() - 1, &self.replaced, (), &mut ())?;
+            let (r0, names) = self.taps(tokens, &Exact)?;
+            let (r1, _) = self.taps(tokens, &self.replaced)?;
+            Ok(Ladder { r0, r1, widened: Taps::new(), names })
+        };
+        escape_or(run())
     }
 
     /// Errors at every tap, composed from the fresh deviations that the implementation declares.
@@ -148,6 +159,15 @@ impl Reference {
         let last = tokens.len() - 1;
         forward(&self.model, tokens, last, rung, PRECISION, &mut observe)?;
         Ok((taps, names))
+    }
+}
+
+/// An escape is an answer, everything else an error.
+fn escape_or(result: Result<Ladder, ReferenceError>) -> Result<Rungs, ConformError> {
+    match result {
+        Ok(ladder) => Ok(Rungs::Inside(ladder)),
+        Err(error @ ReferenceError::Escape { .. }) => Ok(Rungs::Escaped(error.to_string())),
+        Err(error) => Err(side("reference", "forward pass", error)),
     }
 }
 

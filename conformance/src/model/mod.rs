@@ -3,6 +3,7 @@
 //! R0 and R1 come from the reference in interval arithmetic. The encrypted run and its predicted errors come from the
 //! optimised side, which knows nothing of the reference. All prompts are the user's or cut from a held-out text.
 
+pub mod budget;
 mod encrypted;
 mod exact;
 mod ladder;
