@@ -292,3 +292,56 @@ pub fn write(budget: &Budget, path: &Path) -> Result<(), ConformError> {
     std::fs::write(&part, text + "\n").map_err(|error| fail(&error))?;
     std::fs::rename(&part, path).map_err(|error| fail(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certified(values: &[f64]) -> Taps {
+        let entry = |&mid: &f64| Certified { mid, rad: 0.0 };
+        Taps::from([("logits".to_owned(), values.iter().map(entry).collect())])
+    }
+
+    #[test]
+    fn sizes_of_parts_make_the_size_of_the_whole() {
+        let (mut parts, mut whole) = (Size::default(), Size::default());
+        parts.include(0, &[3.0]);
+        parts.include(1, &[4.0, 0.0, 12.0]);
+        whole.include(0, &[3.0, 4.0, 0.0, 12.0]);
+        assert_eq!((parts.max, whole.max), (12.0, 12.0));
+        assert!((parts.rms - 6.5).abs() < 1e-12 && (whole.rms - 6.5).abs() < 1e-12);
+    }
+
+    /// `r[record.budget]`: errors are sorted by cause, and one beyond its bound is counted.
+    #[test]
+    fn a_value_outside_its_bound_is_counted() {
+        use touchstone_llm::backend::slots::{Prediction, Predictions};
+        let tensor = |values: Vec<f64>| Tensor { name: "logits".to_owned(), shape: vec![2], values };
+        let prediction = Prediction { tensor: tensor(vec![1.0, 2.0]), deviation: vec![1e-3, 1e-3], level: 0 };
+        let predicted = Predicted {
+            estimates: Predictions { taps: vec![prediction], largest_bootstrapped: 0.5 },
+            bounds: touchstone_llm::bounds::Bounds { taps: Vec::new(), factor: 10.0 },
+            fresh: BTreeMap::new(),
+        };
+        let mut budget = Budget {
+            format: FORMAT,
+            model: String::new(),
+            preset: String::new(),
+            facts: BTreeMap::new(),
+            factor: 0.0,
+            escapes: 0,
+            prompts: Vec::new(),
+            taps: Vec::new(),
+        };
+        let (r0, r1) = (certified(&[1.5, 2.0]), certified(&[1.0, 2.0]));
+        // The first error is 9 deviations, the second 11.
+        let run = [tensor(vec![1.009, 2.011])];
+        budget.add(&r0, &r1, &predicted, &run, &["logits".to_owned()]).unwrap();
+        budget.add_prompt(&r1, &predicted, &run, (3, 1.0)).unwrap();
+        assert_eq!((budget.outside(), budget.same(), budget.escapes), (1, 1, 0));
+        let record = serde_json::to_value(&budget).unwrap();
+        assert_eq!(record["format"], "touchstone-budget-1");
+        assert_eq!(record["taps"][0]["approximation"]["max"], 0.5);
+        assert_eq!(record["prompts"][0]["margin"], 1.0);
+    }
+}

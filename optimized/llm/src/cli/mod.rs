@@ -100,11 +100,17 @@ fn tokenise(tokenizer: &Tokenizer, model: &Model, prompt: &OsString) -> Result<V
         .to_str()
         .ok_or_else(|| refuse("text in UTF-8".to_owned(), format!("bytes that are not UTF-8: {prompt:?}")))?;
     let encoding = tokenizer.encode(text, false).map_err(|error| refuse("text".to_owned(), error.to_string()))?;
-    let (count, limit) = (encoding.len(), model.config.max_position_embeddings);
+    within_context(model, encoding.get_ids().to_vec())
+}
+
+/// Refuses a prompt that is empty or longer than the context.
+fn within_context(model: &Model, tokens: Vec<u32>) -> Result<Vec<u32>> {
+    let (count, limit) = (tokens.len(), model.config.max_position_embeddings);
     if !(1..=limit).contains(&count) {
-        return Err(refuse(format!("1 to {limit} tokens"), format!("{count} tokens")).into());
+        let (expected, got) = (format!("1 to {limit} tokens"), format!("{count} tokens"));
+        return Err(LlmError::Prompt { expected, got }.into());
     }
-    Ok(encoding.get_ids().to_vec())
+    Ok(tokens)
 }
 
 /// The seed of `--insecure-seed`, or one from the operating system.

@@ -1,6 +1,6 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
-use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise};
+use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
@@ -29,6 +29,9 @@ pub struct Run {
     /// Text to continue
     #[arg(long, value_name = "TEXT", default_value = PROMPT)]
     prompt: OsString,
+    /// Token ids in place of a text: for models without a tokenizer
+    #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
+    token_ids: Option<Vec<u32>>,
     /// Tokens to generate; each is a full pass over the prompt so far
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     max_new_tokens: u16,
@@ -51,7 +54,8 @@ pub struct Run {
 struct Outcome {
     prompt_tokens: Vec<u32>,
     new_tokens: Vec<u32>,
-    text: String,
+    /// None for a prompt of token ids.
+    text: Option<String>,
     fidelity: Fidelity,
     bootstraps: usize,
     seconds: f64,
@@ -119,8 +123,14 @@ impl Run {
     pub fn execute(self) -> Result<()> {
         let start = Instant::now();
         let model = self.common.load()?;
-        let tokenizer = self.common.tokenizer()?;
-        let prompt = tokenise(&tokenizer, &model, &self.prompt)?;
+        let (tokenizer, prompt) = match &self.token_ids {
+            Some(ids) => (None, within_context(&model, ids.clone())?),
+            None => {
+                let tokenizer = self.common.tokenizer()?;
+                let prompt = tokenise(&tokenizer, &model, &self.prompt)?;
+                (Some(tokenizer), prompt)
+            }
+        };
         let limit = model.config.max_position_embeddings + 1 - prompt.len();
         anyhow::ensure!(
             usize::from(self.max_new_tokens) <= limit,
@@ -143,7 +153,7 @@ impl Run {
         steps.finish();
         let new_tokens = tokens[prompt.len()..].to_vec();
         let outcome = Outcome {
-            text: decode(&tokenizer, &new_tokens)?,
+            text: tokenizer.as_ref().map(|tokenizer| decode(tokenizer, &new_tokens)).transpose()?,
             prompt_tokens: prompt,
             new_tokens,
             fidelity: merge(&passes),
@@ -164,8 +174,16 @@ impl Run {
     fn print(&self, outcome: &Outcome) {
         let Fidelity { max_abs_error, bound, bound_kind, estimate, mse, token_unchanged } = outcome.fidelity;
         let phases = outcome.phases;
-        println!("prompt      {:?} ({} tokens)", self.prompt, outcome.prompt_tokens.len());
-        println!("next        {:?} (tokens {:?})", outcome.text, outcome.new_tokens);
+        match &outcome.text {
+            Some(text) => {
+                println!("prompt      {:?} ({} tokens)", self.prompt, outcome.prompt_tokens.len());
+                println!("next        {text:?} (tokens {:?})", outcome.new_tokens);
+            }
+            None => {
+                println!("prompt      {} tokens", outcome.prompt_tokens.len());
+                println!("next        tokens {:?}", outcome.new_tokens);
+            }
+        }
         println!(
             "fidelity    logits within {max_abs_error:.2e} of the model in the clear ({bound_kind} bound {bound:.2e}, \
              estimate {estimate:.2e}, mean square {mse:.2e}); token {}",
