@@ -4,7 +4,7 @@
 //! the measured time and beside it
 //!
 //! - `least`: bytes of operands, keys and plaintexts read once and results written once, which no arrangement avoids;
-//! - `passes`: bytes that the engine's passes read and write ([`passes`] says how they are counted), the rate that this
+//! - `moved`: bytes that the engine's passes read and write ([`passes`] says how they are counted), the rate that this
 //!   is, and its share of the machine's bandwidth, measured as a triad over arrays larger than the caches;
 //! - transforms, rows of base conversions and products of limbs, the time that they would take from a cache, and its share of the
 //!   measured time.
@@ -54,8 +54,7 @@ struct Operation<'a> {
 
 fn report(preset: &str, level: usize, threads: usize) -> Result<(), Box<dyn std::error::Error>> {
     let fixture = Fixture::of(preset, level).ok_or_else(|| format!("no preset {preset} with level {level} >= 1"))?;
-    let context = fixture.context();
-    let machine = Machine::measure(context, threads);
+    let machine = Machine::measure(fixture.context(), threads);
     println!("{}, {threads} thread(s)", fixture.label());
     println!(
         "memory {:.1} GB/s; from a cache, per limb: transform {:.0} us, row of a conversion {:.1} us, product {:.1} us",
@@ -64,47 +63,55 @@ fn report(preset: &str, level: usize, threads: usize) -> Result<(), Box<dyn std:
         machine.conversion * 1e6,
         machine.product * 1e6
     );
+    println!("{:<25}|{:>43} |{:>54}", "", "memory", "kernels");
     println!(
-        "{:<22} {:>9} {:>9} {:>9} {:>7} {:>7} {:>10} {:>6} {:>6} {:>9} {:>7}",
+        "{:<25}|{:>9} {:>9} {:>9} {:>6} {:>6} |{:>10} {:>11} {:>6} {:>8} {:>9} {:>5}",
         "operation",
         "ms",
         "least MB",
-        "passes MB",
+        "moved MB",
         "GB/s",
-        "memory",
+        "share",
         "transforms",
+        "butterflies",
         "rows",
-        "prods",
-        "kernel ms",
-        "kernels"
+        "products",
+        "ms",
+        "share"
     );
-    let n = context.parameters().n();
-    let butterflies = |transforms: usize| transforms as f64 * (n / 2) as f64 * f64::from(n.ilog2());
     for operation in operations(&fixture)? {
-        let time = seconds(&operation.run);
-        let (work, limb) = (operation.work, 8e-6 * n as f64);
-        let rate = work.passes * 1e6 * limb / time;
-        let kernels = work.transforms as f64 * machine.transform
-            + work.conversions as f64 * machine.conversion
-            + work.products as f64 * machine.product;
-        println!(
-            "{:<22} {:>9.3} {:>9.1} {:>9.1} {:>7.1} {:>6.0}% {:>10} {:>6} {:>6} {:>9.3} {:>6.0}%  {:.2e} butterflies",
-            operation.name,
-            time * 1e3,
-            operation.least as f64 * limb,
-            work.passes * limb,
-            rate / 1e9,
-            100.0 * rate / machine.bandwidth,
-            work.transforms,
-            work.conversions,
-            work.products,
-            kernels * 1e3,
-            100.0 * kernels / time,
-            butterflies(work.transforms)
-        );
+        row(&operation, &machine, fixture.context().parameters().n());
     }
     println!();
     Ok(())
+}
+
+/// Runs an operation and prints its line.
+fn row(operation: &Operation, machine: &Machine, n: usize) {
+    let (time, work, limb) = (seconds(&operation.run), operation.work, 8.0 * n as f64);
+    let rate = work.passes * limb / time;
+    let kernels = work.transforms as f64 * machine.transform
+        + work.conversions as f64 * machine.conversion
+        + work.products as f64 * machine.product;
+    let butterflies = (work.transforms * n / 2) as f64 * f64::from(n.ilog2());
+    print!(
+        "{:<25}|{:>9.3} {:>9.1} {:>9.1} {:>6.1} {:>5.0}% |",
+        operation.name,
+        time * 1e3,
+        operation.least as f64 * limb / 1e6,
+        work.passes * limb / 1e6,
+        rate / 1e9,
+        100.0 * rate / machine.bandwidth
+    );
+    println!(
+        "{:>10} {:>11.2e} {:>6} {:>8} {:>9.3} {:>4.0}%",
+        work.transforms,
+        butterflies,
+        work.conversions,
+        work.products,
+        kernels * 1e3,
+        100.0 * kernels / time
+    );
 }
 
 fn operations(fixture: &Fixture) -> Result<Vec<Operation<'static>>, Box<dyn std::error::Error>> {
