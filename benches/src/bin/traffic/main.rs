@@ -170,3 +170,26 @@ fn operations(fixture: &Fixture) -> Result<Vec<Operation<'static>>, Box<dyn std:
     );
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchstone_ckks::instrument::{Operation as Kind, Recording, Stage, snapshot};
+
+    /// The counts are those that the engine itself keeps: a change of its passes has to be followed here.
+    #[test]
+    fn counts_are_those_of_the_engine() {
+        let fixture = Fixture::of("toy-n8", 7).expect("a preset");
+        let n = fixture.context().parameters().n() as u64;
+        let _recording = Recording::start();
+        for operation in operations(&fixture).expect("valid arguments") {
+            let before = snapshot();
+            (operation.run)();
+            let done = snapshot().since(&before);
+            let residues = |stage| Kind::ALL.iter().map(|kind| done.work(false, *kind, stage).residues).sum::<u64>();
+            let transforms = (residues(Stage::ForwardTransform) + residues(Stage::InverseTransform)) / n;
+            assert_eq!(operation.work.transforms as u64, transforms, "{}: transforms", operation.name);
+            assert_eq!(8 * n * operation.work.keys as u64, done.total().key_bytes, "{}: keys", operation.name);
+        }
+    }
+}

@@ -32,6 +32,8 @@ pub struct Work {
     pub conversions: usize,
     /// Element-by-element products of limbs.
     pub products: usize,
+    /// Limbs of keys read, part of [`Work::passes`].
+    pub keys: usize,
 }
 
 impl Add for Work {
@@ -43,6 +45,7 @@ impl Add for Work {
             transforms: self.transforms + other.transforms,
             conversions: self.conversions + other.conversions,
             products: self.products + other.products,
+            keys: self.keys + other.keys,
         }
     }
 }
@@ -56,6 +59,7 @@ impl Mul<usize> for Work {
             transforms: self.transforms * times,
             conversions: self.conversions * times,
             products: self.products * times,
+            keys: self.keys * times,
         }
     }
 }
@@ -131,7 +135,7 @@ impl Shape {
     /// `dot_limbs` for all limbs.
     fn key_sum(self) -> Work {
         let digits = self.digits();
-        pointwise(2 * digits * self.all(), (3 * digits + 2) * self.all())
+        Work { keys: self.key(), ..pointwise(2 * digits * self.all(), (3 * digits + 2) * self.all()) }
     }
 
     /// `key_product`.
@@ -236,14 +240,15 @@ mod tests {
         let shape = Shape { chain: 4, special: 2, alpha: 2 };
         assert_eq!((shape.all(), shape.digits(), shape.key()), (6, 2, 24));
         // Each digit goes to 4 other primes: 2 rows, one group.
-        assert_eq!(shape.lift(), Work { passes: 2.0 * (2.0 + 4.0 + 8.0), transforms: 8, conversions: 16, products: 0 });
-        assert_eq!(shape.key_sum(), Work { passes: 48.0, transforms: 0, conversions: 0, products: 24 });
+        let lift = Work { passes: 2.0 * (2.0 + 4.0 + 8.0), transforms: 8, conversions: 16, ..Work::default() };
+        assert_eq!(shape.lift(), lift);
+        assert_eq!(shape.key_sum(), Work { passes: 48.0, products: 24, keys: 24, ..Work::default() });
         // Two to rows, quotient of 3, conversion of 2 rows and the quotient to 4, 4 transforms, tail of 3 limbs each.
-        let down = Work { passes: 4.0 + 3.0 + 7.0 + 8.0 + 12.0, transforms: 6, conversions: 8, products: 4 };
+        let passes = 4.0 + 3.0 + 7.0 + 8.0 + 12.0;
+        let down = Work { passes, transforms: 6, conversions: 8, products: 4, keys: 0 };
         assert_eq!(shape.mod_down(false, false), down);
         let rotation = shape.decompose() + shape.lift() + shape.key_sum() + down * 2 + moved(4.0 + 20.0);
         assert_eq!(shape.rotate(), rotation);
         assert_eq!(shape.rotate_hoisted(1), rotation);
-        assert_eq!(shape.rescale().transforms, 2 * 4);
     }
 }
