@@ -1,4 +1,5 @@
-//! Bootstrapping of all complex slots on one thread: the whole and its stages.
+//! Bootstrapping of all complex slots on one thread: the whole and its stages. Keys take gigabytes, so those of sets that a filter
+//! leaves out are not made.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use touchstone_benches::use_one_thread;
@@ -11,7 +12,7 @@ fn bootstrap(criterion: &mut Criterion) {
     use_one_thread();
     let mut group = criterion.benchmark_group("bootstrap");
     group.sample_size(10);
-    for preset in ["n15-boot", "n16-boot", "n16-boot-deep"] {
+    for preset in ["n15-boot", "n16-boot", "n16-boot-deep"].into_iter().filter(|preset| is_wanted(preset)) {
         let parameters = Parameters::preset(preset, Security::Enforce).expect("presets are valid");
         let context = Context::new(parameters).expect("detected kernels run");
         let boot = Bootstrapper::new(&context).expect("the preset has a section for bootstrapping");
@@ -39,6 +40,13 @@ fn bootstrap(criterion: &mut Criterion) {
         run("sine, one half", &|| drop(boot.eval_mod(&evaluator, &halves[0])));
     }
     group.finish();
+}
+
+/// Whether a case of the preset can match the filters of the command line.
+fn is_wanted(preset: &str) -> bool {
+    let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let matches = |filter: &String| filter.contains(preset) || format!("bootstrap/{preset}/").contains(filter);
+    filters.is_empty() || filters.iter().any(matches)
 }
 
 criterion_group!(benches, bootstrap);

@@ -20,7 +20,7 @@ pub fn use_one_thread() {
 
 /// A parameter set with one kernel, a level and a secret key.
 pub struct Fixture {
-    preset: &'static str,
+    preset: String,
     level: usize,
     context: Context,
     secret: SecretKey,
@@ -47,9 +47,20 @@ impl Fixture {
 
     fn new((preset, level): (&'static str, usize), kind: KernelKind) -> Option<Self> {
         let parameters = Parameters::preset(preset, Security::Enforce).expect("presets are valid");
-        let context = Context::with_kernel(parameters, kind).ok()?;
+        Some(Self::with_context(preset, level, Context::with_kernel(parameters, kind).ok()?))
+    }
+
+    /// A preset of any security with the fastest kernel; `None` if it has no such level, or the level is 0.
+    #[must_use]
+    pub fn of(preset: &str, level: usize) -> Option<Self> {
+        let parameters = Parameters::preset(preset, Security::AllowInsecure).ok()?;
+        let valid = (1..=parameters.max_level()).contains(&level);
+        valid.then_some(Self::with_context(preset, level, Context::new(parameters).ok()?))
+    }
+
+    fn with_context(preset: &str, level: usize, context: Context) -> Self {
         let secret = KeyGenerator::new(&context, Seed::insecure(1)).secret_key();
-        Some(Self { preset, level, context, secret })
+        Self { preset: preset.to_owned(), level, context, secret }
     }
 
     /// Names preset, level and kernel.

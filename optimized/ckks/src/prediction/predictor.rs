@@ -58,6 +58,13 @@ impl Predictor {
         self.factor
     }
 
+    /// What errors stay below, except with the probability of one fresh error, if all that went into them are independent
+    /// (`r[noise.rss]`): an estimate, often far below [`Prediction::bound`], and not a bound.
+    #[must_use]
+    pub fn estimate(&self, a: &Prediction) -> f64 {
+        SQRT_2 * self.factor * a.deviation
+    }
+
     /// Bits between the largest possible coefficient and half the modulus; below 0 decryption may wrap around, and no
     /// prediction holds.
     ///

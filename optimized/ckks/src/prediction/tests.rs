@@ -211,6 +211,7 @@ fn bounds_hold_through_compositions() {
             let prediction = a.prediction();
             let worst = fixture.decrypt(&a).iter().zip(&values).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max);
             assert!(worst <= prediction.bound, "seed {seed}: {worst:e} above {:e}", prediction.bound);
+            assert!(ev.predictor().estimate(prediction) < prediction.bound, "seed {seed}");
             assert!(values.iter().all(|z| z.norm() <= prediction.magnitude), "seed {seed}");
             assert!(prediction.failure < 2f64.powi(-40));
             assert!(ev.predictor().headroom(prediction) > 0.0);
