@@ -2,10 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+mod embedding;
 mod scalar;
 
 use super::{ArithError, Modulus, NttTable};
 use crate::instrument::{self, Stage};
+use num_complex::Complex64;
 
 /// Largest number of digits of a key switch.
 pub const MAX_DIGITS: usize = 32;
@@ -64,6 +66,8 @@ struct Table {
     center_scaled: fn(&Modulus, &mut [f64], &[u64], u64),
     quotient: fn(&[&[f64]], &[f64], &mut [f64]),
     combine: fn(&Modulus, &[&[f64]], &[f64], &mut [u64]),
+    slots_to_packed: fn(&[Complex64], &mut [Complex64]),
+    round_packed: fn(f64, &[Complex64], &mut [i64], &mut [i64]) -> f64,
 }
 
 impl Kernels {
@@ -358,6 +362,24 @@ impl Kernels {
         }
         let _stage = instrument::stage(Stage::BaseConversion, dst.len());
         (self.0.combine)(m, rows, coefficients, dst);
+    }
+
+    /// The stages of the inverse embedding on a power of two of values, in place, the result in bit-reversed order: for
+    /// `len = n, n/2, .., 2`, in every block of `len`, `(a, b)` becomes `(a + b, (a - b) conj(root))`. Stage `len` has its `len/2`
+    /// roots from index `len/2 - 1`. Every operation is rounded on its own, so that all kernels give the same numbers.
+    #[inline]
+    pub(crate) fn slots_to_packed(self, roots: &[Complex64], values: &mut [Complex64]) {
+        assert!(values.len().is_power_of_two() && roots.len() + 1 >= values.len(), "roots for {} values", values.len());
+        (self.0.slots_to_packed)(roots, values);
+    }
+
+    /// `re[k] + i im[k]` = the parts of `packed[k'] factor`, `k'` the index `k` bit-reversed, rounded to integers, ties to even, and
+    /// saturated at the range of `i64`. Gives the largest rounded magnitude, infinity if a part is NaN.
+    #[inline]
+    pub(crate) fn round_packed(self, factor: f64, packed: &[Complex64], re: &mut [i64], im: &mut [i64]) -> f64 {
+        assert!(packed.len().is_power_of_two(), "{} values", packed.len());
+        same_length(&[packed.len(), re.len(), im.len()]);
+        (self.0.round_packed)(factor, packed, re, im)
     }
 
     /// `dst[i] = src[perm[i]]`, for instance an automorphism in evaluation form (see

@@ -1,6 +1,6 @@
 //! Portable kernels on 64-bit integers: Barrett products, Shoup constants for fixed multiplicands.
 
-use super::{KernelKind, Table};
+use super::{KernelKind, Table, embedding};
 use crate::arith::{Modulus, NttTable};
 
 pub(super) static TABLE: Table = Table {
@@ -30,6 +30,8 @@ pub(super) static TABLE: Table = Table {
     center_scaled,
     quotient,
     combine,
+    slots_to_packed: embedding::slots_to_packed,
+    round_packed: embedding::round_packed,
 };
 
 /// Cooley-Tukey butterflies with lazy values (Harvey, 2014): inputs and outputs of each stage lie in

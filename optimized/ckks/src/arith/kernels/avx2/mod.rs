@@ -4,6 +4,7 @@
 //! remainder from two more. The ranges in which this is exact are derived in `lanes` (single operations), `plan`
 //! (transforms) and `sums` (inner products); all of them rest on `p < 2^50`, which [`Modulus`] enforces.
 
+mod embedding;
 mod grid;
 mod lanes;
 mod ntt;
@@ -16,6 +17,7 @@ pub(in crate::arith) use roots::FmaRoots;
 
 use super::{KernelKind, Table, scalar};
 use crate::arith::{MIN_LOG_N, Modulus, NttTable};
+use num_complex::Complex64;
 
 /// The table, if this processor can run it.
 pub(super) fn table() -> Option<&'static Table> {
@@ -59,9 +61,15 @@ plain! {
         (m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2], add: bool);
     quotient = sums::quotient, (y: &[&[f64]], recips: &[f64], v: &mut [f64]);
     combine = sums::combine, (m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]);
+    slots_to_packed = embedding::slots_to_packed, (roots: &[Complex64], values: &mut [Complex64]);
     forward = ntt::forward, (table: &NttTable, a: &mut [u64]);
     inverse_scaled = ntt::inverse_scaled, (table: &NttTable, a: &mut [u64], c: u64);
     inverse_center = ntt::inverse_center, (table: &NttTable, y: &mut [f64], a: &[u64], c: u64);
+}
+
+fn round_packed(factor: f64, packed: &[Complex64], re: &mut [i64], im: &mut [i64]) -> f64 {
+    // SAFETY: as in `plain`.
+    unsafe { embedding::round_packed(factor, packed, re, im) }
 }
 
 /// `N = 16` is all tail and has no pass outside it to convert or to scale in: it stays scalar.
@@ -108,4 +116,6 @@ static TABLE: Table = Table {
     center_scaled,
     quotient,
     combine,
+    slots_to_packed,
+    round_packed,
 };
