@@ -5,7 +5,7 @@ pub(super) mod avx2;
 mod embedding;
 mod scalar;
 
-use super::{ArithError, Modulus, NttTable};
+use super::{ArithError, Modulus, NttTable, PackedLimb};
 use crate::instrument::{self, Stage};
 use num_complex::Complex64;
 
@@ -56,6 +56,7 @@ struct Table {
     mul_scalar_assign: fn(&Modulus, &mut [u64], u64),
     mul_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
     dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
+    dot2_packed: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&PackedLimb]; 2]),
     weighted_sum: fn(&Modulus, &mut [u64], &[&[u64]], &[u64]),
     dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
     sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
@@ -223,6 +224,27 @@ impl Kernels {
     ) {
         dot2_lengths([out0.len(), out1.len()], digits, [key0, key1]);
         (self.0.dot2)(m, [out0, out1], digits, [key0, key1], false);
+    }
+
+    /// [`Kernels::dot2`] with packed keys.
+    #[inline]
+    pub fn dot2_packed(
+        self,
+        m: &Modulus,
+        out0: &mut [u64],
+        out1: &mut [u64],
+        digits: &[&[u64]],
+        key0: &[&PackedLimb],
+        key1: &[&PackedLimb],
+    ) {
+        same_length(&[digits.len(), key0.len(), key1.len()]);
+        assert!(digits.len() <= MAX_TERMS, "at most {MAX_TERMS} digits");
+        let n = out0.len();
+        same_length(&[n, out1.len()]);
+        for (digit, (key0, key1)) in digits.iter().zip(key0.iter().zip(key1)) {
+            same_length(&[n, digit.len(), key0.len(), key1.len()]);
+        }
+        (self.0.dot2_packed)(m, [out0, out1], digits, [key0, key1]);
     }
 
     /// [`Kernels::dot2`] added to canonical residues: `acc0 += ..`, `acc1 += ..`.

@@ -16,7 +16,7 @@ mod sums;
 pub(in crate::arith) use roots::FmaRoots;
 
 use super::{KernelKind, Table, scalar};
-use crate::arith::{MIN_LOG_N, Modulus, NttTable};
+use crate::arith::{MIN_LOG_N, Modulus, NttTable, PackedLimb};
 use num_complex::Complex64;
 
 /// The table, if this processor can run it.
@@ -56,6 +56,7 @@ plain! {
     reduce_signed = pointwise::reduce_signed, (m: &Modulus, dst: &mut [u64], src: &[i64]);
     center_scaled = pointwise::center_scaled, (m: &Modulus, y: &mut [f64], src: &[u64], c: u64);
     dot2 = sums::dot2, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2], add: bool);
+    dot2_packed = sums::dot2_packed, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&PackedLimb]; 2]);
     weighted_sum = sums::weighted_sum, (m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]);
     dot2_repeated = sums::dot2_repeated,
         (m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2], add: bool);
@@ -106,6 +107,7 @@ static TABLE: Table = Table {
     mul_scalar_assign,
     mul_scalar_add_assign,
     dot2,
+    dot2_packed,
     dot2_repeated,
     weighted_sum,
     sub_mul_scalar,
