@@ -141,7 +141,10 @@ fn a_relinearisation_counts_its_limbs() {
     assert_eq!(work(Stage::ForwardTransform).residues, residues(lifted + 2 * limbs));
     assert_eq!(work(Stage::BaseConversion).residues, residues(lifted + 2 * limbs));
     assert_eq!(work(Stage::InnerProduct).residues, residues(digits * (limbs + special)));
-    assert_eq!(work(Stage::InnerProduct).key_bytes, 2 * 8 * residues(digits * (limbs + special)));
+    // Keys are packed in as many bytes as a prime has.
+    let primes = parameters.chain()[..limbs].iter().chain(parameters.special());
+    let bytes: u64 = primes.map(|p| u64::from((u64::BITS - p.leading_zeros()).div_ceil(8))).sum();
+    assert_eq!(work(Stage::InnerProduct).key_bytes, 2 * bytes * residues(digits));
     assert_eq!(work(Stage::ModDown).residues, residues(2 * limbs));
     let mut once = vec![0; x.level() + 1];
     once[x.level()] = 1;

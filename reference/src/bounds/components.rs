@@ -104,7 +104,7 @@ pub fn fresh_secret() -> Noise {
     Noise::new("noise.fresh.secret", vec![("fresh error", vec![SIGMA * SIGMA])])
 }
 
-/// Public-key encryption before the division by `P` (`r[noise.fresh.public-product]`).
+/// Public-key encryption before the division by `p_0` (`r[noise.fresh.public-product]`).
 #[must_use]
 pub fn public_product(params: &Parameters) -> Noise {
     let v = 2.0 * params.n() as f64 / 3.0;
@@ -115,14 +115,17 @@ pub fn public_product(params: &Parameters) -> Noise {
 /// Public-key encryption, without the error of encoding (`r[noise.fresh.public]`).
 #[must_use]
 pub fn fresh_public(params: &Parameters) -> Noise {
-    let divided = mod_down(&public_product(params), params);
-    Noise { rule: "noise.fresh.public", ..divided }
+    Noise { rule: "noise.fresh.public", ..divided(&public_product(params), params.p()[0] as f64) }
 }
 
 /// Division of both polynomials by `P` (`r[noise.moddown]`).
 #[must_use]
 pub fn mod_down(input: &Noise, params: &Parameters) -> Noise {
-    let p = params.special_modulus().to_f64();
+    divided(input, params.special_modulus().to_f64())
+}
+
+/// Division of both polynomials by `p`, with its rounding.
+fn divided(input: &Noise, p: f64) -> Noise {
     let causes = vec![("input", input.scaled(1.0 / (p * p))), ("rounding", vec![UNIT_ROUNDING; 2])];
     Noise::new("noise.moddown", causes)
 }

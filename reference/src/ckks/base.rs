@@ -76,6 +76,17 @@ fn overflow<'a>(shares: impl Iterator<Item = &'a Integer>, primes: &[u64]) -> In
     Integer::from(sum.round_ties_even() as i64)
 }
 
+/// `(x - <x>_p) / p` in `R_{Q_l}` for `x` in `R_{Q_l p}`, `p` the first special prime (`r[ckks.encrypt.public]`).
+///
+/// # Errors
+/// [`ReferenceError::BadOperand`] if `x` is not a polynomial modulo `Q_l p`; level errors of [`Parameters::chain`].
+pub fn divide_first_special(params: &Parameters, x: &Poly, level: usize) -> Result<Poly, ReferenceError> {
+    let p = Integer::from(params.p()[0]);
+    let target = params.modulus(level)?;
+    check_modulus("division by the first special prime", x, &Integer::from(&target * &p))?;
+    Ok(x.map_into(&target, |c| (c - centred(c, &p)).div_exact(&p)))
+}
+
 /// `(x - <x>_{q_l}) / q_l` in `R_{Q_{l-1}}` (`r[ckks.rescale]`).
 ///
 /// # Errors

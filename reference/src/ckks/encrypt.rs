@@ -1,10 +1,11 @@
 //! Plaintexts, ciphertexts, encryption and decryption.
 
-use super::base::mod_down;
+use super::base::divide_first_special;
 use super::{Parameters, PublicKey, SecretKey};
 use crate::error::ReferenceError;
 use crate::ring::Poly;
 use crate::sample::{Seed, Stream, StreamId, uniform_poly};
+use rug::Integer;
 use touchstone_spec::sampling::domain;
 
 /// A message polynomial over `R_{Q_l}` with its scale label.
@@ -139,17 +140,31 @@ pub fn encrypt_public(
     message: &Plaintext,
 ) -> Result<Ciphertext, ReferenceError> {
     let level = message.level;
-    let key = public.truncate(params, level)?;
-    let modulus = key.a.modulus();
-    let stream = |domain| Stream::new(seed, StreamId::new(domain, index));
-    let v = Poly::from_small(&stream(domain::ENCRYPT_TERNARY).ternary(params.n()), modulus);
-    let e0 = Poly::from_small(&stream(domain::ENCRYPT_ERROR_0).gaussian(params.n()), modulus);
-    let e1 = Poly::from_small(&stream(domain::ENCRYPT_ERROR_1).gaussian(params.n()), modulus);
-    let u0 = v.mul(&key.b)?.add(&e0)?;
-    let u1 = v.mul(&key.a)?.add(&e1)?;
-    let c0 = mod_down(params, &u0, level)?.add(&message.poly)?;
-    let c1 = mod_down(params, &u1, level)?;
+    let modulus = params.modulus(level)? * params.p()[0];
+    let [u0, u1] = public_product(seed, public, index, &modulus)?;
+    let c0 = divide_first_special(params, &u0, level)?.add(&message.poly)?;
+    let c1 = divide_first_special(params, &u1, level)?;
     Ok(Ciphertext { polys: vec![c0, c1], level, scale: message.scale })
+}
+
+/// `u_0` and `u_1` of `r[ckks.encrypt.public]`, with the public key reduced modulo `modulus`, a divisor of `Q_L P`. Noise: rule
+/// `noise.fresh.public-product`.
+///
+/// # Errors
+/// None for such a modulus.
+pub fn public_product(
+    seed: &Seed,
+    public: &PublicKey,
+    index: u32,
+    modulus: &Integer,
+) -> Result<[Poly; 2], ReferenceError> {
+    let (b, a) = (public.b.reduce(modulus)?, public.a.reduce(modulus)?);
+    let n = a.len();
+    let stream = |domain| Stream::new(seed, StreamId::new(domain, index));
+    let v = Poly::from_small(&stream(domain::ENCRYPT_TERNARY).ternary(n), modulus);
+    let e0 = Poly::from_small(&stream(domain::ENCRYPT_ERROR_0).gaussian(n), modulus);
+    let e1 = Poly::from_small(&stream(domain::ENCRYPT_ERROR_1).gaussian(n), modulus);
+    Ok([v.mul(&b)?.add(&e0)?, v.mul(&a)?.add(&e1)?])
 }
 
 /// Decryption: `c_0 + c_1 s`, and `+ d_2 s^2` for a product that was not relinearised (`r[ckks.decrypt]`).

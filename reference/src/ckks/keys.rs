@@ -79,16 +79,6 @@ impl PublicKey {
         let b = error.sub(&a.mul(&secret.poly(a.modulus()))?)?;
         Ok(Self { b, a })
     }
-
-    /// The key with the limbs `q_0..q_l, p_*` only.
-    ///
-    /// # Errors
-    /// Level errors of [`Parameters::chain`].
-    pub fn truncate(&self, params: &Parameters, level: usize) -> Result<Self, ReferenceError> {
-        let modulus = params.extended_modulus(level)?;
-        Ok(Self { b: self.b.reduce(&modulus)?, a: self.a.reduce(&modulus)? })
-    }
-
     /// Limbs of `b` and of `a` in the order `q_0..q_L, p_*`.
     ///
     /// # Errors

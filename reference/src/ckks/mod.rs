@@ -15,7 +15,7 @@ mod tests;
 
 pub use base::{bconv, centred_shares, mod_down, mod_up, rescale_poly};
 pub use encode::{Cyclotomic, Decoded, Encoder};
-pub use encrypt::{Ciphertext, Plaintext, decrypt, encrypt_public, encrypt_secret};
+pub use encrypt::{Ciphertext, Plaintext, decrypt, encrypt_public, encrypt_secret, public_product};
 pub use evaluator::Evaluator;
 pub use keys::{KeySwitchKey, PublicKey, SecretKey, conjugation_element, rotation_element};
 pub use params::Parameters;

@@ -123,7 +123,7 @@ impl Side for Operations {
             "multiply" => self.finish(time(count, |_| Ok(evaluator.mul_rescale(x, y)?))?, &product(&self.x, &self.y)),
             "square" => self.finish(time(count, |_| Ok(evaluator.mul_rescale(x, x)?))?, &product(&self.x, &self.x)),
             "plain" => {
-                let run = |_| Ok(evaluator.rescale(&evaluator.mul_plain(x, &self.plain_y)?)?);
+                let run = |_| Ok(evaluator.mul_plain_rescale(x, &self.plain_y)?);
                 self.finish(time(count, run)?, &product(&self.x, &self.y))
             }
             "rotate" => {

@@ -271,15 +271,12 @@ impl EngineSession {
         }
         let parameters = context.parameters();
         let decimal = |primes: &[u64]| primes.iter().map(u64::to_string).collect();
-        let key_count = 1 + request.rotations.len() + usize::from(request.conjugation);
-        let key_bytes =
-            key_count * parameters.digits(top) * 2 * (top + 1 + parameters.special().len()) * parameters.n() * 8;
         let opened = operations.opened(Opened {
             session: String::new(),
             chain: decimal(parameters.chain()),
             special: decimal(parameters.special()),
             scale: HexFloat(parameters.canonical_scale(top)).to_string(),
-            key_bytes: key_bytes.to_string(),
+            key_bytes: evaluation.bytes().to_string(),
         });
         let public = generator.public_key(&secret)?;
         let session = Self {

@@ -12,6 +12,7 @@ mod base;
 mod kernels;
 mod modulus;
 mod ntt;
+mod packed;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use base::{BaseConverter, MAX_BASIS};
 pub use kernels::{KernelKind, Kernels, MAX_DIGITS, MAX_TERMS};
 pub use modulus::{MAX_MODULUS, MIN_MODULUS, Modulus};
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, apply_galois_coeff, galois_permutation};
+pub use packed::PackedLimb;
 
 /// Why an arithmetic object could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 //! A real polynomial `m` of degree below `N` is packed as `n = N/2` complex numbers `u_t = m_t + i m_{t+n}`. Because
 //! `5^j = 1 (mod 4)`, `zeta^(n 5^j) = i`, so slot `j` is `sum_t u_t zeta^(t 5^j)`: a transform of length `n`.
 
+use crate::arith::Kernels;
 use num_complex::Complex64;
 
 /// Roots of one length, with the transforms between slots and packed coefficients.
@@ -51,28 +52,25 @@ impl Embedding {
         }
     }
 
-    /// `P` slots to packed coefficients times `P`, in place, `P` a divisor of the length: with `P < n` one period of slots
-    /// of period `P` to the packed coefficients of `X^0, X^(n/P), ..`.
-    pub(crate) fn to_coefficients(&self, values: &mut [Complex64]) {
-        let mut len = values.len();
-        while len >= 2 {
-            for block in values.chunks_exact_mut(len) {
-                let (low, high) = block.split_at_mut(len / 2);
-                for ((a, b), root) in low.iter_mut().zip(high).zip(self.stage(len)) {
-                    (*a, *b) = (*a + *b, (*a - *b) * root.conj());
-                }
-            }
-            len /= 2;
-        }
-        bit_reverse(values);
+    /// `P` slots, `P` a divisor of the length, to the real and imaginary parts of the packed coefficients times `factor P`, rounded
+    /// to integers. With `P < n` it is one period of slots of period `P` and the packed coefficients of `X^0, X^(n/P), ..`. Gives the
+    /// largest magnitude, infinity if a coefficient is not a number.
+    pub(crate) fn to_integers(
+        &self,
+        kernels: Kernels,
+        mut values: Vec<Complex64>,
+        factor: f64,
+        [re, im]: [&mut [i64]; 2],
+    ) -> f64 {
+        kernels.slots_to_packed(&self.roots, &mut values);
+        kernels.round_packed(factor, &values, re, im)
     }
 }
 
 fn bit_reverse(values: &mut [Complex64]) {
-    // Reversing all bits puts the low ones on top; one value has none.
-    let unused = values.len().leading_zeros() + 1;
+    let bits = values.len().trailing_zeros();
     for i in 0..values.len() {
-        let j = i.reverse_bits().checked_shr(unused).unwrap_or(0);
+        let j = i.reverse_bits() >> (usize::BITS - bits);
         if i < j {
             values.swap(i, j);
         }
@@ -108,6 +106,7 @@ pub(crate) fn root_of_unity(k: usize, turn: usize) -> Complex64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arith::KernelKind;
 
     /// The definition, in `O(n^2)`.
     fn naive(packed: &[Complex64]) -> Vec<Complex64> {
@@ -145,9 +144,49 @@ mod tests {
             for (j, (got, want)) in values.iter().zip(naive(&packed)).enumerate() {
                 assert!((got - want).norm() <= bound, "n = {n}, slot {j}: {got} {want}");
             }
-            embedding.to_coefficients(&mut values);
-            for (got, want) in values.iter().zip(&packed) {
-                assert!((got / n as f64 - want).norm() <= bound, "n = {n}: {got} {want}");
+            for kernels in kernels() {
+                let unit = 2f64.powi(40);
+                let (mut re, mut im) = (vec![0; n], vec![0; n]);
+                embedding.to_integers(kernels, values.clone(), unit / n as f64, [&mut re, &mut im]);
+                for ((re, im), want) in re.iter().zip(&im).zip(&packed) {
+                    let got = Complex64::new(*re as f64, *im as f64) / unit;
+                    assert!((got - want).norm() <= bound + 1.0 / unit, "n = {n}: {got} {want}");
+                }
+            }
+        }
+    }
+
+    fn kernels() -> impl Iterator<Item = Kernels> {
+        [KernelKind::Scalar, KernelKind::Avx2].into_iter().filter_map(|kind| Kernels::with_kind(kind).ok())
+    }
+
+    #[test]
+    fn kernels_round_alike() {
+        let embedding = Embedding::new(1 << 13);
+        for log_slots in 0..14 {
+            let n = 1usize << log_slots;
+            let values: Vec<Complex64> =
+                (0..n).map(|t| Complex64::new((7.0 * t as f64).sin(), (t * t) as f64 / (n * n) as f64)).collect();
+            let mut spoilt = values.clone();
+            spoilt[n / 3] = Complex64::new(f64::MAX, f64::NAN);
+            let constant = vec![Complex64::new(0.25, -0.75); n];
+            let cases = [
+                (&values, 0.5),
+                (&values, 2f64.powi(40)),
+                (&values, 2f64.powi(52)), // integers already, and beyond what the vector code converts
+                (&values, 2f64.powi(70)), // beyond the range of i64
+                (&constant, 2.0 / n as f64), // ties
+                (&spoilt, 1.0),
+            ];
+            for (values, factor) in cases {
+                let results: Vec<(Vec<i64>, Vec<i64>, f64)> = kernels()
+                    .map(|kernels| {
+                        let (mut re, mut im) = (vec![1; n], vec![1; n]);
+                        let largest = embedding.to_integers(kernels, values.clone(), factor, [&mut re, &mut im]);
+                        (re, im, largest)
+                    })
+                    .collect();
+                assert!(results.iter().all(|result| *result == results[0]), "{n} values, factor {factor}");
             }
         }
     }

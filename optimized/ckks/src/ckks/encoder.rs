@@ -55,7 +55,7 @@ impl Encoder {
     /// As [`Encoder::encode`].
     pub fn coefficients(&self, slots: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
         self.check("encode", slots.len(), self.context.parameters().slots(), scale)?;
-        integers(&self.embedding, slots, scale)
+        self.integers(slots, scale)
     }
 
     /// The coefficients of `X^0, X^(N/2P), X^(2N/2P), ..`, `2P` of them, of the encoding of slots with period `P` at `scale`; all
@@ -70,7 +70,7 @@ impl Encoder {
         let slots = self.context.parameters().slots();
         let expected = if period.is_empty() || !slots.is_multiple_of(period.len()) { slots } else { period.len() };
         self.check("encode", period.len(), expected, scale)?;
-        integers(&self.embedding, period, scale)
+        self.integers(period, scale)
     }
 
     /// [`Encoder::encode`] of real slots.
@@ -161,6 +161,26 @@ impl Encoder {
         modulus.inv(modulus.reduce_u64(self.context.ring().modulus(i).value()))
     }
 
+    /// `2P` coefficients of one period of slots.
+    fn integers(&self, period: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
+        let operation = "encode";
+        if let Some(slot) = period.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
+            return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
+        }
+        let _operation = instrument::within(Operation::Encode);
+        let mut coefficients = vec![0; 2 * period.len()];
+        let parts = coefficients.split_at_mut(period.len());
+        let factor = scale / period.len() as f64;
+        let kernels = self.context.ring().kernels();
+        // Coefficients beyond the range of i64 saturate, and NaN counts as infinite: both are refused here.
+        let largest = self.embedding.to_integers(kernels, period.to_vec(), factor, parts.into());
+        if largest >= COEFFICIENT_LIMIT {
+            let got = format!("{largest:e}");
+            return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got });
+        }
+        Ok(coefficients)
+    }
+
     fn check(&self, operation: &'static str, got: usize, expected: usize, scale: f64) -> Result<(), CkksError> {
         if got != expected {
             return Err(CkksError::Slots { operation, expected, got });
@@ -183,31 +203,4 @@ impl Encoder {
         });
         Plaintext { poly, scale, fingerprint: self.context.parameters().fingerprint() }
     }
-}
-
-/// `2P` coefficients of one period of slots.
-fn integers(embedding: &Embedding, period: &[Complex64], scale: f64) -> Result<Vec<i64>, CkksError> {
-    let operation = "encode";
-    if let Some(slot) = period.iter().find(|z| !(z.re.is_finite() && z.im.is_finite())) {
-        return Err(CkksError::Argument { operation, expected: "finite slots", got: slot.to_string() });
-    }
-    let _operation = instrument::within(Operation::Encode);
-    let mut packed = period.to_vec();
-    embedding.to_coefficients(&mut packed);
-    let factor = scale / period.len() as f64;
-    let mut coefficients = vec![0; 2 * period.len()];
-    let (real, imaginary) = coefficients.split_at_mut(period.len());
-    let mut largest = 0.0f64;
-    for ((re, im), u) in real.iter_mut().zip(imaginary).zip(&packed) {
-        let (a, b) = ((u.re * factor).round_ties_even(), (u.im * factor).round_ties_even());
-        largest = largest.max(a.abs()).max(b.abs());
-        // Saturates beyond the range of i64; such values are refused below.
-        (*re, *im) = (a as i64, b as i64);
-    }
-    // Two infinities of the transform can cancel to a NaN, which max() ignores: look at all values if any overflows.
-    if largest >= COEFFICIENT_LIMIT || packed.iter().any(|u| u.re.is_nan() || u.im.is_nan()) {
-        let got = format!("{largest:e}");
-        return Err(CkksError::Argument { operation, expected: "coefficients below 2^62", got });
-    }
-    Ok(coefficients)
 }

@@ -390,7 +390,12 @@ impl Evaluator {
         self.check_scale(operation, a.scale, b.scale)
     }
 
-    fn check_plain(&self, operation: &'static str, a: &Ciphertext, plain: &Plaintext) -> Result<(), CkksError> {
+    pub(super) fn check_plain(
+        &self,
+        operation: &'static str,
+        a: &Ciphertext,
+        plain: &Plaintext,
+    ) -> Result<(), CkksError> {
         self.context.check_fingerprint(operation, &a.fingerprint)?;
         self.context.check_fingerprint(operation, &plain.fingerprint)?;
         if a.level() != plain.level() {

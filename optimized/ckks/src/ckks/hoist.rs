@@ -225,10 +225,7 @@ impl Raised<'_> {
         let own = &self.a.polys[1];
         let (mut u0, mut u1) = (context.scratch_limb(), context.scratch_limb());
         let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| own.limb(limb))).collect();
-        let (b, a): (Vec<_>, Vec<_>) = (0..lifts.len()).map(|digit| step.key.limbs(digit, level, limb)).unzip();
-        let stage = instrument::inner_product(lifts.len() * ring.n());
-        kernels.dot2(modulus, &mut u0, &mut u1, &lifts, &b, &a);
-        drop(stage);
+        step.key.dot(context, (level, limb), &lifts, [&mut u0, &mut u1]);
         if limb <= level {
             let c0 = self.a.polys[0].limb(limb);
             kernels.mul_scalar_add_assign(modulus, &mut u0, c0, context.special_product(limb));
@@ -349,10 +346,7 @@ fn add_rotated_switch(context: &Context, c: &Poly, giant: &Step, sums: &mut [Pol
             let limb = start + j;
             let modulus = ring.modulus(ring.prime_index(level, limb));
             let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| c.limb(limb))).collect();
-            let (b, a): (Vec<_>, Vec<_>) = (0..lifts.len()).map(|digit| giant.key.limbs(digit, level, limb)).unzip();
-            let stage = instrument::inner_product(lifts.len() * ring.n());
-            ring.kernels().dot2(modulus, &mut u0, &mut u1, &lifts, &b, &a);
-            drop(stage);
+            giant.key.dot(context, (level, limb), &lifts, [&mut u0, &mut u1]);
             for (u, sum) in [(&u0, sums.0), (&u1, sums.1)] {
                 ring.kernels().permute(u, &giant.permutation, &mut image);
                 ring.kernels().add_assign(modulus, sum, &image);

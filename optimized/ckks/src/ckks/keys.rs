@@ -4,6 +4,8 @@ use super::context::Context;
 use super::ephemeral::ToEphemeralKey;
 use super::sampler::{Stream, StreamKey, limb_id};
 use crate::CkksError;
+use crate::arith::PackedLimb;
+use crate::instrument;
 use crate::ring::{Form, Poly};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -138,13 +140,14 @@ impl PublicKey {
 ///
 /// It is kept ready for use: the key of an automorphism `X -> X^g` is stored under the inverse automorphism, so that an
 /// evaluator may apply the automorphism once, to the result (`r[ckks.galois]`). [`SwitchKey::digit`] gives the key of
-/// the book. Clones share the limbs.
+/// the book. Residues are packed in whole bytes: keys are most of what an evaluator holds and reads. Clones share the limbs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SwitchKey {
     key_id: u32,
     level: usize,
-    b: Arc<[Poly]>,
-    a: Arc<[Poly]>,
+    /// Limbs by digit.
+    b: Arc<[Vec<PackedLimb>]>,
+    a: Arc<[Vec<PackedLimb>]>,
     streams: Arc<[Vec<StreamKey>]>,
     pub(crate) fingerprint: [u8; 32],
 }
@@ -195,7 +198,8 @@ impl SwitchKey {
             }
         }
         let fingerprint = context.parameters().fingerprint();
-        Ok(Self { key_id, level, b: b.into(), a: a.into(), streams: streams.into(), fingerprint })
+        let [b, a] = [b, a].map(|halves| halves.into_iter().map(|half| pack(context, half)).collect());
+        Ok(Self { key_id, level, b, a, streams: streams.into(), fingerprint })
     }
 
     /// 0 for relinearisation, 2 for the key from the ephemeral secret, `g` for the automorphism `X -> X^g`.
@@ -213,8 +217,7 @@ impl SwitchKey {
     /// Bytes that the key holds in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let limbs = self.b.iter().chain(&self.a[..]).flat_map(Poly::limbs);
-        size_of::<u64>() * limbs.map(|limb| limb.len()).sum::<usize>()
+        self.b.iter().chain(&self.a[..]).flatten().map(PackedLimb::size).sum()
     }
 
     /// The number of digits.
@@ -233,7 +236,7 @@ impl SwitchKey {
         if i >= self.b.len() {
             return Err(CkksError::Slots { operation, expected: self.b.len(), got: i });
         }
-        let (mut b, mut a) = (self.b[i].clone(), self.a[i].clone());
+        let [mut b, mut a] = [&self.b[i], &self.a[i]].map(|half| unpack(context, self.level, half));
         if is_galois(self.key_id) {
             permute_in_place(context, u64::from(self.key_id), &mut b)?;
             permute_in_place(context, u64::from(self.key_id), &mut a)?;
@@ -259,25 +262,36 @@ impl SwitchKey {
             return Err(CkksError::KeyLevel { what: self.purpose(), expected: level, got: self.level });
         }
         let digits = context.parameters().digits(level);
-        let cut = |halves: &[Poly]| halves[..digits].iter().map(|half| half.truncated(level)).collect();
-        let keep = |streams: &Vec<StreamKey>| {
-            let special = &streams[self.level + 1..];
-            streams[..=level].iter().chain(special).cloned().collect()
-        };
+        let below = self.level + 1;
         Ok(Self {
             key_id: self.key_id,
             level,
-            b: cut(&self.b),
-            a: cut(&self.a),
-            streams: self.streams[..digits].iter().map(keep).collect(),
+            b: self.b[..digits].iter().map(|half| cut(half, level, below)).collect(),
+            a: self.a[..digits].iter().map(|half| cut(half, level, below)).collect(),
+            streams: self.streams[..digits].iter().map(|streams| cut(streams, level, below)).collect(),
             fingerprint: self.fingerprint,
         })
     }
 
     /// The limbs of both halves of digit `digit` modulo the prime of limb `limb` of `R_{Q_level P}`.
-    pub(crate) fn limbs(&self, digit: usize, level: usize, limb: usize) -> (&[u64], &[u64]) {
+    fn limbs(&self, digit: usize, level: usize, limb: usize) -> (&PackedLimb, &PackedLimb) {
         let own = if limb <= level { limb } else { limb + self.level - level };
-        (self.b[digit].limb(own), self.a[digit].limb(own))
+        (&self.b[digit][own], &self.a[digit][own])
+    }
+
+    /// `(sum_i d_i b_i, sum_i d_i a_i)` modulo the prime of limb `limb` of `R_{Q_level P}`; `lifts` are the `d_i`.
+    pub(crate) fn dot(
+        &self,
+        context: &Context,
+        (level, limb): (usize, usize),
+        lifts: &[&[u64]],
+        [u0, u1]: [&mut [u64]; 2],
+    ) {
+        let ring = context.ring();
+        let modulus = ring.modulus(ring.prime_index(level, limb));
+        let (b, a): (Vec<_>, Vec<_>) = (0..lifts.len()).map(|digit| self.limbs(digit, level, limb)).unzip();
+        let _stage = instrument::inner_product(lifts.len() * ring.n(), PackedLimb::width(modulus));
+        ring.kernels().dot2_packed(modulus, u0, u1, lifts, &b, &a);
     }
 
     fn purpose(&self) -> String {
@@ -287,6 +301,23 @@ impl SwitchKey {
             g => format!("automorphism X -> X^{g}"),
         }
     }
+}
+
+fn pack(context: &Context, half: Poly) -> Vec<PackedLimb> {
+    let (ring, level) = (context.ring(), half.level());
+    let modulus = |i| ring.modulus(ring.prime_index(level, i));
+    half.limbs().par_iter().enumerate().map(|(i, limb)| PackedLimb::new(modulus(i), limb)).collect()
+}
+
+fn unpack(context: &Context, level: usize, half: &[PackedLimb]) -> Poly {
+    let mut poly = context.ring().scratch(level, true, Form::Eval);
+    poly.limbs_mut().par_iter_mut().zip(half).for_each(|(limb, packed)| packed.unpack(limb));
+    poly
+}
+
+/// The entries `0..=level` and those from `special` on.
+fn cut<T: Clone>(entries: &[T], level: usize, special: usize) -> Vec<T> {
+    entries[..=level].iter().chain(&entries[special..]).cloned().collect()
 }
 
 /// Draws a uniform polynomial in evaluation form from one stream per limb.

@@ -140,13 +140,10 @@ fn dot_limbs(
     out0: &mut [Limb],
     out1: &mut [Limb],
 ) {
-    let (ring, level) = (context.ring(), poly.level());
-    let _stage = instrument::inner_product(lifts.iter().map(Vec::len).sum::<usize>() * ring.n());
     for (i, (lifts, (out0, out1))) in lifts.iter().zip(out0.iter_mut().zip(out1)).enumerate() {
         let limb = start + i;
         let lifts: Vec<&[u64]> = lifts.iter().map(|lift| lift.as_deref().unwrap_or_else(|| poly.limb(limb))).collect();
-        let (b, a): (Vec<&[u64]>, Vec<&[u64]>) = (0..lifts.len()).map(|digit| key.limbs(digit, level, limb)).unzip();
-        ring.kernels().dot2(ring.modulus(ring.prime_index(level, limb)), out0, out1, &lifts, &b, &a);
+        key.dot(context, (poly.level(), limb), &lifts, [out0, out1]);
     }
 }
 

@@ -114,6 +114,7 @@ pub struct NoiseModel {
     sigma: f64,
     chain: Vec<f64>,
     special_product: f64,
+    first_special: f64,
     digit_size: usize,
     scales: Vec<f64>,
 }
@@ -129,6 +130,7 @@ impl NoiseModel {
             sigma: parameters.sigma(),
             chain: parameters.chain().iter().map(|q| *q as f64).collect(),
             special_product: parameters.special().iter().map(|p| *p as f64).product(),
+            first_special: parameters.special()[0] as f64,
             digit_size: parameters.digit_size(),
             scales: (0..=parameters.max_level()).map(|level| parameters.canonical_scale(level)).collect(),
         }
@@ -168,7 +170,7 @@ impl NoiseModel {
     pub fn fresh_public(&self) -> f64 {
         let ternary_weight = 2.0 * self.n() / 3.0;
         let product = self.sigma * self.sigma * (ternary_weight + self.weight + 1.0);
-        product / (self.special_product * self.special_product) + self.rounding()
+        product / (self.first_special * self.first_special) + self.rounding()
     }
 
     /// `r[noise.rescale]`: variance after rescaling from `level`, which divides by `q_level`.

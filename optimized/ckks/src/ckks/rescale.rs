@@ -1,6 +1,6 @@
 //! Rescaling and level changes (`r[ckks.rescale]`, `r[ckks.level.drop]`).
 
-use super::ciphertext::Ciphertext;
+use super::ciphertext::{Ciphertext, Plaintext};
 use super::context::Context;
 use super::evaluator::{Evaluator, constant_integers, gaussian_values};
 use crate::CkksError;
@@ -8,6 +8,9 @@ use crate::instrument::{self, Operation};
 use crate::ring::Poly;
 use num_complex::Complex64;
 use rayon::prelude::*;
+
+/// Residues that are combined at once, within the first-level cache.
+const BLOCK: usize = 1024;
 
 /// `Rescale(x)` for a polynomial of level `l >= 1` in evaluation form.
 fn rescale_poly(context: &Context, x: &Poly) -> Poly {
@@ -61,7 +64,54 @@ fn rescale_product(context: &Context, x: &Poly, k: [i64; 2], level: usize) -> Po
     result
 }
 
+/// `Rescale(x m)`, the same integers as one after the other (`r[ckks.fused]`): no product is stored but that of the last limb.
+fn rescale_plain_product(context: &Context, x: &Poly, m: &Poly) -> Poly {
+    let (level, ring) = (x.level(), context.ring());
+    let kernels = ring.kernels();
+    let mut last = context.scratch_limb();
+    kernels.mul(ring.modulus(level), &mut last, x.limb(level), m.limb(level));
+    kernels.intt(ring.table(level), &mut last);
+    let mut result = ring.scratch(level - 1, false, x.form());
+    let scope = instrument::scope();
+    result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
+        let _scope = scope.enter();
+        let (modulus, inverse) = (ring.modulus(j), context.chain_inverse(level, j));
+        let mut rho = context.scratch_limb();
+        kernels.reduce_centered(&last, ring.modulus(level), &mut rho, modulus);
+        kernels.ntt(ring.table(j), &mut rho);
+        let mut product = [0; BLOCK];
+        let blocks = out.chunks_mut(BLOCK).zip(rho.chunks(BLOCK));
+        for ((out, rho), (x, m)) in blocks.zip(x.limb(j).chunks(BLOCK).zip(m.limb(j).chunks(BLOCK))) {
+            let product = &mut product[..out.len()];
+            kernels.mul(modulus, product, x, m);
+            kernels.sub_mul_scalar(modulus, out, product, rho, inverse);
+        }
+    });
+    result
+}
+
 impl Evaluator {
+    /// The product with a plaintext, rescaled: the integers of [`Evaluator::mul_plain`] and [`Evaluator::rescale`]
+    /// (errors `r[noise.mul.plain]`, `r[noise.rescale]`): level `l` to `l - 1`, scale `fl(fl(s_c s_m) / q_l)`.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn mul_plain_rescale(&self, a: &Ciphertext, plain: &Plaintext) -> Result<Ciphertext, CkksError> {
+        let operation = "mul_plain_rescale";
+        let level = self.check_rescale(operation, a)?;
+        self.check_plain(operation, a, plain)?;
+        instrument::count(Operation::MultiplyPlain, level, 1);
+        instrument::read_plaintext(plain.poly.limb_count() * self.context().ring().n());
+        let _operation = instrument::operation(Operation::Rescale, level);
+        let scope = instrument::scope();
+        let product = |poly| {
+            let _scope = scope.enter();
+            rescale_plain_product(self.context(), poly, &plain.poly)
+        };
+        let scale = self.rescaled_label(a.scale * plain.scale, level);
+        Ok(Ciphertext { polys: a.polys.par_iter().map(product).collect(), scale, fingerprint: a.fingerprint })
+    }
+
     /// Divides by `q_l` (`r[ckks.rescale]`, error `r[noise.rescale]`): level `l` to `l - 1`, scale `s` to `fl(s / q_l)`.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Bytes of a stream that are generated at once; large enough to keep the cipher's pipeline full.
 const CHUNK: usize = 4096;
 const BLOCK: usize = 16;
+/// Gaussian coefficients that are drawn at once.
+const TOGETHER: usize = 8;
 
 /// The 128-bit seed of a run (`r[sample.stream]`). Whoever knows it can derive the secret key. Erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -193,13 +195,25 @@ impl Stream {
 
     /// Discrete Gaussian coefficients, sigma 3.2 (`r[sample.gaussian]`).
     pub fn gaussian(&mut self, n: usize) -> Vec<i8> {
-        let mut draw = || {
-            let word = self.word();
-            let u = word >> 1;
-            let magnitude = GAUSSIAN_TABLE.iter().map(|&entry| i8::from(entry <= u)).sum::<i8>();
-            if word & 1 == 1 { -magnitude } else { magnitude }
-        };
-        (0..n).map(|_| draw()).collect()
+        let mut coefficients = vec![0; n];
+        for coefficients in coefficients.chunks_mut(TOGETHER) {
+            let mut words = [0; TOGETHER];
+            words[..coefficients.len()].fill_with(|| self.word());
+            // All entries are compared with all words, without branches: u and an entry are at most 2^63, so their difference
+            // wraps to a number of 2^63 or more exactly if the entry is above u.
+            let mut above = [0u64; TOGETHER];
+            for entry in GAUSSIAN_TABLE {
+                for (above, word) in above.iter_mut().zip(&words) {
+                    *above += (word >> 1).wrapping_sub(entry) >> 63;
+                }
+            }
+            for ((coefficient, word), above) in coefficients.iter_mut().zip(&words).zip(above) {
+                let magnitude = (GAUSSIAN_TABLE.len() as u64 - above) as i8;
+                *coefficient = if word & 1 == 1 { -magnitude } else { magnitude };
+            }
+            words.zeroize();
+        }
+        coefficients
     }
 }
 

@@ -235,12 +235,12 @@ pub(crate) fn bootstrap(level: usize) -> Span {
     Span::to(Key { bootstrap: true, operation: Operation::Other, stage: Stage::Own })
 }
 
-/// [`Stage::InnerProduct`] of so many residues of digits, each with one of either half of a key.
+/// [`Stage::InnerProduct`] of so many residues of digits, each with one of either half of a key, which has `width` bytes.
 #[inline]
-pub(crate) fn inner_product(residues: usize) -> Span {
+pub(crate) fn inner_product(residues: usize, width: usize) -> Span {
     let span = stage(Stage::InnerProduct, residues);
     if is_recording() {
-        cell(here()).add_key_bytes(2 * residues * size_of::<u64>());
+        cell(here()).add_key_bytes(2 * residues * width);
     }
     span
 }

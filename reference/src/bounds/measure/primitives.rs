@@ -5,7 +5,8 @@ use super::slots::in_slots;
 use crate::bounds::components::{self as rules, MapStep, Noise};
 use crate::circuits::{Circuits, Keys, LinearMap};
 use crate::ckks::{
-    Ciphertext, Evaluator, KeySwitchKey, Parameters, Plaintext, conjugation_element, mod_down, rotation_element,
+    Ciphertext, Evaluator, KeySwitchKey, Parameters, Plaintext, conjugation_element, mod_down, public_product,
+    rotation_element,
 };
 use crate::error::ReferenceError;
 use crate::ring::Poly;
@@ -13,7 +14,6 @@ use crate::sample::{Stream, StreamId, uniform_poly};
 use num_complex::Complex64;
 use rug::Integer;
 use touchstone_spec::params::ParameterLiteral;
-use touchstone_spec::sampling::domain;
 
 type Result<T> = std::result::Result<T, ReferenceError>;
 type Run = Box<dyn Fn(&Bench<'_>) -> Result<Sample> + Send + Sync>;
@@ -87,12 +87,13 @@ fn encryption() -> Vec<Primitive> {
         Primitive::plain("encrypt, secret key", "noise.fresh.secret", encrypted_secret),
         in_slots("encrypt, secret key", "noise.bound.slot", encrypted_secret),
         Primitive::new(
-            "encrypt, public key, before ModDown",
+            "encrypt, public key, before division",
             "noise.fresh.public-product",
             Domain::Coefficients,
             |bench| {
                 let noise = rules::public_product(bench.params);
-                let (u0, u1) = public_product(bench)?;
+                let modulus = bench.params.modulus(bench.level)? * bench.params.p()[0];
+                let [u0, u1] = public_product(&bench.seed, bench.public()?, 0, &modulus)?;
                 Ok(Sample::of(bench, floats(&phase(bench, &u0, &u1)?), &noise).product(bench, &noise))
             },
         ),
@@ -126,25 +127,13 @@ fn encrypted_public(bench: &Bench<'_>) -> Result<(Vec<f64>, Noise)> {
     Ok((bench.error(&bench.by_public(0, &message)?, &message.poly)?, rules::fresh_public(bench.params)))
 }
 
-/// `u_0, u_1` of `r[ckks.encrypt.public]`, from the streams that the rule names.
-fn public_product(bench: &Bench<'_>) -> Result<(Poly, Poly)> {
-    let (params, n) = (bench.params, bench.params.n());
-    let key = bench.public()?.truncate(params, bench.level)?;
-    let stream = |domain| Stream::new(&bench.seed, StreamId::new(domain, 0));
-    let small = |coefficients: Vec<i64>| Poly::from_small(&coefficients, key.a.modulus());
-    let v = small(stream(domain::ENCRYPT_TERNARY).ternary(n));
-    let e0 = small(stream(domain::ENCRYPT_ERROR_0).gaussian(n));
-    let e1 = small(stream(domain::ENCRYPT_ERROR_1).gaussian(n));
-    Ok((v.mul(&key.b)?.add(&e0)?, v.mul(&key.a)?.add(&e1)?))
-}
-
 /// `a + b s`.
 fn phase(bench: &Bench<'_>, a: &Poly, b: &Poly) -> Result<Poly> {
     b.mul(&bench.secret.poly(b.modulus()))?.add(a)
 }
 
 fn moddown(bench: &Bench<'_>) -> Result<(Vec<f64>, Noise)> {
-    let (u0, u1) = public_product(bench)?;
+    let [u0, u1] = public_product(&bench.seed, bench.public()?, 0, &bench.params.extended_modulus(bench.level)?)?;
     let half = |u: &Poly| mod_down(bench.params, u, bench.level);
     let after = phase(bench, &half(&u0)?, &half(&u1)?)?;
     let errors = divided(&after, &phase(bench, &u0, &u1)?, &bench.params.special_modulus());

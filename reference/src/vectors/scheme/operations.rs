@@ -160,7 +160,7 @@ fn client() -> Vec<Operation> {
             ..BASE
         },
         Operation {
-            name: "encrypt-public",
+            name: "encrypt-public-p0",
             file: "encrypt",
             op: "encrypt-public",
             rule: "ckks.encrypt.public",

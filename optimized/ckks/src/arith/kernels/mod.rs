@@ -2,10 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+mod embedding;
 mod scalar;
 
-use super::{ArithError, Modulus, NttTable};
+use super::{ArithError, Modulus, NttTable, PackedLimb};
 use crate::instrument::{self, Stage};
+use num_complex::Complex64;
 
 /// Largest number of digits of a key switch.
 pub const MAX_DIGITS: usize = 32;
@@ -54,6 +56,7 @@ struct Table {
     mul_scalar_assign: fn(&Modulus, &mut [u64], u64),
     mul_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
     dot2: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
+    dot2_packed: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&PackedLimb]; 2]),
     weighted_sum: fn(&Modulus, &mut [u64], &[&[u64]], &[u64]),
     dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
     sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
@@ -64,6 +67,8 @@ struct Table {
     center_scaled: fn(&Modulus, &mut [f64], &[u64], u64),
     quotient: fn(&[&[f64]], &[f64], &mut [f64]),
     combine: fn(&Modulus, &[&[f64]], &[f64], &mut [u64]),
+    slots_to_packed: fn(&[Complex64], &mut [Complex64]),
+    round_packed: fn(f64, &[Complex64], &mut [i64], &mut [i64]) -> f64,
 }
 
 impl Kernels {
@@ -221,6 +226,27 @@ impl Kernels {
         (self.0.dot2)(m, [out0, out1], digits, [key0, key1], false);
     }
 
+    /// [`Kernels::dot2`] with packed keys.
+    #[inline]
+    pub fn dot2_packed(
+        self,
+        m: &Modulus,
+        out0: &mut [u64],
+        out1: &mut [u64],
+        digits: &[&[u64]],
+        key0: &[&PackedLimb],
+        key1: &[&PackedLimb],
+    ) {
+        same_length(&[digits.len(), key0.len(), key1.len()]);
+        assert!(digits.len() <= MAX_TERMS, "at most {MAX_TERMS} digits");
+        let n = out0.len();
+        same_length(&[n, out1.len()]);
+        for (digit, (key0, key1)) in digits.iter().zip(key0.iter().zip(key1)) {
+            same_length(&[n, digit.len(), key0.len(), key1.len()]);
+        }
+        (self.0.dot2_packed)(m, [out0, out1], digits, [key0, key1]);
+    }
+
     /// [`Kernels::dot2`] added to canonical residues: `acc0 += ..`, `acc1 += ..`.
     #[inline]
     pub fn dot2_add(
@@ -358,6 +384,24 @@ impl Kernels {
         }
         let _stage = instrument::stage(Stage::BaseConversion, dst.len());
         (self.0.combine)(m, rows, coefficients, dst);
+    }
+
+    /// The stages of the inverse embedding on a power of two of values, in place, the result in bit-reversed order: for
+    /// `len = n, n/2, .., 2`, in every block of `len`, `(a, b)` becomes `(a + b, (a - b) conj(root))`. Stage `len` has its `len/2`
+    /// roots from index `len/2 - 1`. Every operation is rounded on its own, so that all kernels give the same numbers.
+    #[inline]
+    pub(crate) fn slots_to_packed(self, roots: &[Complex64], values: &mut [Complex64]) {
+        assert!(values.len().is_power_of_two() && roots.len() + 1 >= values.len(), "roots for {} values", values.len());
+        (self.0.slots_to_packed)(roots, values);
+    }
+
+    /// `re[k] + i im[k]` = the parts of `packed[k'] factor`, `k'` the index `k` bit-reversed, rounded to integers, ties to even, and
+    /// saturated at the range of `i64`. Gives the largest rounded magnitude, infinity if a part is NaN.
+    #[inline]
+    pub(crate) fn round_packed(self, factor: f64, packed: &[Complex64], re: &mut [i64], im: &mut [i64]) -> f64 {
+        assert!(packed.len().is_power_of_two(), "{} values", packed.len());
+        same_length(&[packed.len(), re.len(), im.len()]);
+        (self.0.round_packed)(factor, packed, re, im)
     }
 
     /// `dst[i] = src[perm[i]]`, for instance an automorphism in evaluation form (see

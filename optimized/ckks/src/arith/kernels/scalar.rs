@@ -1,7 +1,7 @@
 //! Portable kernels on 64-bit integers: Barrett products, Shoup constants for fixed multiplicands.
 
-use super::{KernelKind, Table};
-use crate::arith::{Modulus, NttTable};
+use super::{KernelKind, Table, embedding};
+use crate::arith::{Modulus, NttTable, PackedLimb};
 
 pub(super) static TABLE: Table = Table {
     kind: KernelKind::Scalar,
@@ -20,6 +20,7 @@ pub(super) static TABLE: Table = Table {
     mul_scalar_assign,
     mul_scalar_add_assign,
     dot2,
+    dot2_packed,
     dot2_repeated,
     weighted_sum,
     sub_mul_scalar,
@@ -30,6 +31,8 @@ pub(super) static TABLE: Table = Table {
     center_scaled,
     quotient,
     combine,
+    slots_to_packed: embedding::slots_to_packed,
+    round_packed: embedding::round_packed,
 };
 
 /// Cooley-Tukey butterflies with lazy values (Harvey, 2014): inputs and outputs of each stage lie in
@@ -166,6 +169,16 @@ fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 
             let product = |(d, k): (&&[u64], &&[u64])| u128::from(d[i]) * u128::from(k[i]);
             let start = if add { u128::from(*o) } else { 0 };
             *o = m.reduce_u128(start + digits.iter().zip(key).map(product).sum::<u128>());
+        }
+    }
+}
+
+/// As [`dot2`], keys packed.
+fn dot2_packed(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&PackedLimb]; 2]) {
+    for (out, key) in out.into_iter().zip(keys) {
+        for (i, o) in out.iter_mut().enumerate() {
+            let product = |(d, k): (&&[u64], &&PackedLimb)| u128::from(d[i]) * u128::from(k.get(i));
+            *o = m.reduce_u128(digits.iter().zip(key).map(product).sum());
         }
     }
 }

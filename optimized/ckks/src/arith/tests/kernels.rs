@@ -1,7 +1,7 @@
 //! Element-by-element kernels and key products: all kernels against the scalar ones, and the scalar ones against
 //! the definition.
 
-use super::super::{Kernels, MAX_DIGITS, Modulus};
+use super::super::{Kernels, MAX_DIGITS, Modulus, PackedLimb};
 use super::transform::inputs;
 use super::{BITS, Rng, primes, scalar_kernels, vector_kernels};
 
@@ -137,6 +137,37 @@ fn key_products_match_definition() {
                     let plus = expected.map(|x| m.add(x, m.value() - 1));
                     assert_eq!([added[0][i], added[1][i]], plus, "{bits} bits, {digits} digits, added");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_keys_give_the_products_of_plain_ones() {
+    let mut rng = Rng::new(12);
+    for bits in BITS.into_iter().chain([21, 40]) {
+        let m = primes(bits, 4, 1)[0];
+        assert_eq!(PackedLimb::width(&m), bits.div_ceil(8) as usize);
+        for (digits, n) in [(1, 16), (4, 37), (9, 64)] {
+            let mut limbs = |n| -> Vec<Vec<u64>> { (0..digits).map(|_| rng.residues(&m, n)).collect() };
+            let (d, mut k0, k1) = (limbs(n), limbs(n), limbs(n));
+            k0[0][n - 1] = m.value() - 1;
+            let packed = [&k0, &k1].map(|k| k.iter().map(|k| PackedLimb::new(&m, k)).collect::<Vec<_>>());
+            for (plain, packed) in k0.iter().zip(&packed[0]) {
+                let mut out = vec![0; n];
+                packed.unpack(&mut out);
+                assert_eq!((&out, packed.len(), packed.size()), (plain, n, n * bits.div_ceil(8) as usize));
+            }
+            let [d, k0, k1] = [&d, &k0, &k1].map(|x| x.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let packed = [&packed[0], &packed[1]].map(|k| k.iter().collect::<Vec<_>>());
+            let mut expected = [vec![0; n], vec![0; n]];
+            let [out0, out1] = &mut expected;
+            scalar_kernels().dot2(&m, out0, out1, &d, &k0, &k1);
+            for k in vector_kernels().into_iter().chain([scalar_kernels()]) {
+                let mut got = [vec![1; n], vec![1; n]];
+                let [out0, out1] = &mut got;
+                k.dot2_packed(&m, out0, out1, &d, &packed[0], &packed[1]);
+                assert_eq!(got, expected, "{bits} bits, {digits} digits, {:?}", k.kind());
             }
         }
     }

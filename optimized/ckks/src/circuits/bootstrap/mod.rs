@@ -13,6 +13,7 @@ mod tests;
 pub use error::BootstrapError;
 
 use super::linear::{LinearMap, PreparedMap, plaintext_scale, rotations_of};
+use crate::arith::PackedLimb;
 use crate::ckks::ephemeral::section;
 use crate::instrument;
 use crate::{Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, SecretKey};
@@ -184,12 +185,13 @@ impl Bootstrapper {
     /// Bytes of the keys that a bootstrap needs, ephemeral ones included, without generating them.
     #[must_use]
     pub fn key_bytes(&self) -> usize {
-        let parameters = self.context.parameters();
-        let limb = size_of::<u64>() * parameters.n();
-        let key = |level: usize| 2 * parameters.digits(level) * (level + 1 + parameters.special().len()) * limb;
+        let (parameters, ring) = (self.context.parameters(), self.context.ring());
+        let limb = |prime| PackedLimb::width(ring.modulus(prime)) * parameters.n();
+        let special: usize = (0..ring.special_len()).map(|j| limb(ring.chain_len() + j)).sum();
+        let key = |level: usize| 2 * parameters.digits(level) * ((0..=level).map(limb).sum::<usize>() + special);
         let needed = self.keys_needed();
         let levels = [needed.relinearisation, needed.conjugation, parameters.max_level()];
-        let to_ephemeral = 4 * limb;
+        let to_ephemeral = 4 * size_of::<u64>() * parameters.n();
         levels.into_iter().chain(needed.rotations.into_values()).map(key).sum::<usize>() + to_ephemeral
     }
 

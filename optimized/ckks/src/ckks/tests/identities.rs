@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::CkksError;
+use crate::arith::Modulus;
 use crate::ckks::keyswitch::{key_product, mod_down_add};
 use crate::ring::Poly;
+use touchstone_spec::sampling::domain;
 
 #[test]
 fn fused_product_equals_separate_operations() {
@@ -14,6 +16,65 @@ fn fused_product_equals_separate_operations() {
             let b = fixture.encrypt(&fixture.slots(2), level, 1);
             let separate = fixture.evaluator.rescale(&fixture.evaluator.mul(&a, &b).unwrap()).unwrap();
             assert!(fixture.evaluator.mul_rescale(&a, &b).unwrap() == separate, "{preset}, level {level}");
+        }
+    }
+}
+
+#[test]
+fn fused_plaintext_product_equals_separate_operations() {
+    for preset in PRESETS {
+        let fixture = Fixture::new(preset);
+        for level in 1..=fixture.parameters().max_level() {
+            let a = fixture.encrypt(&fixture.slots(1), level, 0);
+            let plain = fixture.encoder.encode(&fixture.slots(2), level, fixture.scale(level)).unwrap();
+            let separate = fixture.evaluator.rescale(&fixture.evaluator.mul_plain(&a, &plain).unwrap()).unwrap();
+            assert!(fixture.evaluator.mul_plain_rescale(&a, &plain).unwrap() == separate, "{preset}, level {level}");
+        }
+    }
+}
+
+/// One polynomial of a public-key encryption by the rule, without the message, in coefficient form.
+fn encrypted_half(context: &Context, key: &Poly, level: usize, v: &[i8], e: &[i8]) -> Vec<Vec<u64>> {
+    let ring = context.ring();
+    let mut u = context.small_poly(e, level, true);
+    let v = context.small_poly(v, level, true);
+    for i in 0..u.limb_count() {
+        let prime = ring.prime_index(level, i);
+        let key = if i <= level { key.limb(i) } else { key.special_limb(i - level - 1) };
+        ring.kernels().mul_add_assign(ring.modulus(prime), u.limb_mut(i), v.limb(i), key);
+    }
+    u.make_coeff(ring);
+    let p0 = ring.modulus(ring.chain_len());
+    let divided = |modulus: &Modulus, (&u, &r): (&u64, &u64)| {
+        let inverse = modulus.inv(modulus.reduce_u64(p0.value()));
+        modulus.mul(modulus.sub(u, modulus.from_i64(p0.center(r))), inverse)
+    };
+    let limb = |j| u.limb(j).iter().zip(u.special_limb(0)).map(|pair| divided(ring.modulus(j), pair)).collect();
+    (0..=level).map(limb).collect()
+}
+
+/// `r[ckks.encrypt.public]`
+#[test]
+fn public_key_encryption_follows_the_rule() {
+    for preset in PRESETS {
+        let fixture = Fixture::new(preset);
+        let (context, n, seed) = (&fixture.context, fixture.parameters().n(), Seed::insecure(SEED + 2));
+        let public = fixture.generator.public_key(&fixture.secret).unwrap();
+        for level in [0, 1, fixture.parameters().max_level()] {
+            let plain = fixture.encoder.encode(&fixture.slots(1), level, fixture.scale(level)).unwrap();
+            let message = context.to_coeff(plain.poly());
+            let cipher = encrypt_public(context, &public, &plain, &seed, 3).unwrap().to_coeff(context);
+            let v = seed.stream(domain::ENCRYPT_TERNARY, 3, 0, 0).ternary(n);
+            let halves = [(public.b(), domain::ENCRYPT_ERROR_0), (public.a(), domain::ENCRYPT_ERROR_1)];
+            for (i, (key, error_domain)) in halves.into_iter().enumerate() {
+                let e = seed.stream(error_domain, 3, 0, 0).gaussian(n);
+                for (j, mut expected) in encrypted_half(context, key, level, &v, &e).into_iter().enumerate() {
+                    if i == 0 {
+                        context.ring().kernels().add_assign(context.ring().modulus(j), &mut expected, message.limb(j));
+                    }
+                    assert_eq!(cipher[i].limb(j), expected, "{preset}, level {level}, polynomial {i}, limb {j}");
+                }
+            }
         }
     }
 }

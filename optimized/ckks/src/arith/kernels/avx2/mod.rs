@@ -4,6 +4,7 @@
 //! remainder from two more. The ranges in which this is exact are derived in `lanes` (single operations), `plan`
 //! (transforms) and `sums` (inner products); all of them rest on `p < 2^50`, which [`Modulus`] enforces.
 
+mod embedding;
 mod grid;
 mod lanes;
 mod ntt;
@@ -15,7 +16,8 @@ mod sums;
 pub(in crate::arith) use roots::FmaRoots;
 
 use super::{KernelKind, Table, scalar};
-use crate::arith::{MIN_LOG_N, Modulus, NttTable};
+use crate::arith::{MIN_LOG_N, Modulus, NttTable, PackedLimb};
+use num_complex::Complex64;
 
 /// The table, if this processor can run it.
 pub(super) fn table() -> Option<&'static Table> {
@@ -54,14 +56,21 @@ plain! {
     reduce_signed = pointwise::reduce_signed, (m: &Modulus, dst: &mut [u64], src: &[i64]);
     center_scaled = pointwise::center_scaled, (m: &Modulus, y: &mut [f64], src: &[u64], c: u64);
     dot2 = sums::dot2, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&[u64]]; 2], add: bool);
+    dot2_packed = sums::dot2_packed, (m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&PackedLimb]; 2]);
     weighted_sum = sums::weighted_sum, (m: &Modulus, out: &mut [u64], x: &[&[u64]], c: &[u64]);
     dot2_repeated = sums::dot2_repeated,
         (m: &Modulus, out: [&mut [u64]; 2], factors: &[&[u64]], limbs: [&[&[u64]]; 2], add: bool);
     quotient = sums::quotient, (y: &[&[f64]], recips: &[f64], v: &mut [f64]);
     combine = sums::combine, (m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]);
+    slots_to_packed = embedding::slots_to_packed, (roots: &[Complex64], values: &mut [Complex64]);
     forward = ntt::forward, (table: &NttTable, a: &mut [u64]);
     inverse_scaled = ntt::inverse_scaled, (table: &NttTable, a: &mut [u64], c: u64);
     inverse_center = ntt::inverse_center, (table: &NttTable, y: &mut [f64], a: &[u64], c: u64);
+}
+
+fn round_packed(factor: f64, packed: &[Complex64], re: &mut [i64], im: &mut [i64]) -> f64 {
+    // SAFETY: as in `plain`.
+    unsafe { embedding::round_packed(factor, packed, re, im) }
 }
 
 /// `N = 16` is all tail and has no pass outside it to convert or to scale in: it stays scalar.
@@ -98,6 +107,7 @@ static TABLE: Table = Table {
     mul_scalar_assign,
     mul_scalar_add_assign,
     dot2,
+    dot2_packed,
     dot2_repeated,
     weighted_sum,
     sub_mul_scalar,
@@ -108,4 +118,6 @@ static TABLE: Table = Table {
     center_scaled,
     quotient,
     combine,
+    slots_to_packed,
+    round_packed,
 };

@@ -16,8 +16,8 @@
 use std::arch::x86_64::*;
 
 use super::lanes::{Field, LANES, to_f64, to_u64};
-use crate::arith::Modulus;
 use crate::arith::kernels::scalar;
+use crate::arith::{Modulus, PackedLimb};
 
 /// Products per partial sum.
 const GROUP: usize = 8;
@@ -135,6 +135,55 @@ pub(super) fn dot2(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [
         let keys = keys.map(|key| rest(key, whole));
         let out = [&mut out0[whole..], &mut out1[whole..]];
         (scalar::TABLE.dot2)(m, out, &rest(digits, whole), [&keys[0], &keys[1]], add);
+    }
+}
+
+/// The shuffle that brings two residues of `width` bytes, packed at the start of each half, to 8 bytes each.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn spread(width: usize) -> __m256i {
+    let place = |at: usize| if at % 8 < width { (at / 8 * width + at % 8) as i8 } else { -1 };
+    let half: [i8; 16] = std::array::from_fn(place);
+    // SAFETY: the array holds sixteen bytes.
+    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(half.as_ptr().cast()) })
+}
+
+/// Residues `i..i + 4` of a packed limb as doubles; `spread` is that of their width.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_packed(limb: &PackedLimb, width: usize, spread: __m256i, i: usize) -> __m256d {
+    let x = &limb.bytes()[i * width..][..2 * width + 16];
+    // SAFETY: `x` holds sixteen bytes from its start and from residue 2 on.
+    let halves = unsafe { [x.as_ptr(), x.as_ptr().add(2 * width)].map(|half| _mm_loadu_si128(half.cast())) };
+    to_f64(_mm256_shuffle_epi8(_mm256_set_m128i(halves[1], halves[0]), spread))
+}
+
+/// See [`Kernels::dot2_packed`](crate::arith::Kernels::dot2_packed).
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot2_packed(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&PackedLimb]; 2]) {
+    let n = out[0].len();
+    let width = PackedLimb::width(m);
+    if !n.is_multiple_of(LANES) || keys.iter().any(|key| key.iter().any(|limb| limb.size() != n * width)) {
+        return (scalar::TABLE.dot2_packed)(m, out, digits, keys);
+    }
+    let (f, spread) = (Field::new(m), spread(width));
+    let start = _mm256_set1_pd(UNSIGNED_START);
+    let [out0, out1] = out;
+    for i in (0..n).step_by(LANES) {
+        let mut carry = [_mm256_setzero_pd(); 2];
+        for first in (0..digits.len()).step_by(GROUP) {
+            let mut sums = [Sum::new(start); 2];
+            for j in first..digits.len().min(first + GROUP) {
+                let d = load(digits[j], i);
+                sums[0].add(d, load_packed(keys[0][j], width, spread, i));
+                sums[1].add(d, load_packed(keys[1][j], width, spread, i));
+            }
+            for (carry, sum) in carry.iter_mut().zip(sums) {
+                *carry = sum.fold(f, start, *carry);
+            }
+        }
+        store(out0, i, f.lift(carry[0]));
+        store(out1, i, f.lift(carry[1]));
     }
 }
 
