@@ -2,11 +2,10 @@
 
 use super::{Backend, Diagonals, Refresh, no_products};
 use crate::error::{LlmError, Result};
-use crate::profile::{Operation, Profile};
+use crate::profile::{Meter, Operation, Profile, Profiler};
 use num_complex::Complex64;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 use touchstone_ckks::circuits::bootstrap::Bootstrapper;
 use touchstone_ckks::circuits::{linear, polynomial};
 use touchstone_ckks::{Ciphertext, CkksError, Encoder, Evaluator};
@@ -20,7 +19,7 @@ pub struct Encrypted<'a> {
     bootstrapper: Option<&'a Bootstrapper>,
     encoder: Encoder,
     progress: &'a Progress<'a>,
-    profile: Mutex<Profile>,
+    profile: Mutex<Profiler>,
 }
 
 impl<'a> Encrypted<'a> {
@@ -28,16 +27,16 @@ impl<'a> Encrypted<'a> {
     #[must_use]
     pub fn new(evaluator: &'a Evaluator, bootstrapper: Option<&'a Bootstrapper>, progress: &'a Progress<'a>) -> Self {
         let encoder = Encoder::new(evaluator.context());
-        Self { evaluator, bootstrapper, encoder, progress, profile: Mutex::new(Profile::default()) }
+        Self { evaluator, bootstrapper, encoder, progress, profile: Mutex::new(Profiler::default()) }
     }
 
     /// Times and counts so far.
     #[must_use]
     pub fn profile(&self) -> Profile {
-        self.lock().clone()
+        self.lock().profile(self.evaluator.context().parameters())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Profile> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Profiler> {
         // A poisoned profile is still a profile: the panic is reported where it happened.
         self.profile.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -50,9 +49,9 @@ impl<'a> Encrypted<'a> {
         encodings: usize,
         work: impl FnOnce() -> std::result::Result<T, CkksError>,
     ) -> Result<T> {
-        let start = Instant::now();
+        let start = Meter::start();
         let result = work()?;
-        self.lock().record(operation, start.elapsed(), key_switches, encodings);
+        self.lock().record(operation, &start, key_switches, encodings);
         Ok(result)
     }
 }
@@ -72,6 +71,10 @@ impl Backend for Encrypted<'_> {
     fn stage(&self, name: &'static str) {
         self.lock().enter(name);
         (self.progress)(name);
+    }
+
+    fn layer(&self, layer: Option<usize>) {
+        self.lock().layer(layer);
     }
 
     fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
@@ -154,10 +157,10 @@ impl Backend for Encrypted<'_> {
             encoded.fetch_add(1, Ordering::Relaxed);
             Some(diagonal)
         };
-        let start = Instant::now();
+        let start = Meter::start();
         let result = linear::apply_diagonals(self.evaluator, &self.encoder, babies, giants, counted)?;
         let rotations = giants.iter().filter(|step| **step != 0).count();
-        self.lock().record(Operation::LinearMap, start.elapsed(), rotations, encoded.into_inner());
+        self.lock().record(Operation::LinearMap, &start, rotations, encoded.into_inner());
         Ok(result)
     }
 

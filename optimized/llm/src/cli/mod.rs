@@ -1,6 +1,7 @@
 //! Commands and what they share: model, prompt, parameters, progress.
 
 mod files;
+mod profile;
 mod run;
 
 use anyhow::{Context as _, Result};

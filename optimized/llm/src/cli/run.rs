@@ -1,5 +1,6 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
+use super::profile::ProfileOptions;
 use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -14,6 +15,7 @@ use touchstone_llm::backend::slots::Prediction;
 use touchstone_llm::bounds::Bounds;
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plain::{Functions, forward};
+use touchstone_llm::profile::Profile;
 use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
 use touchstone_llm::tap::Blind;
 
@@ -41,9 +43,8 @@ pub struct Run {
     /// Write the decrypted logits of the last pass as a JSON array
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
-    /// Print time by part of the circuit and by operation, on standard error
-    #[arg(long)]
-    profile: bool,
+    #[command(flatten)]
+    profile: ProfileOptions,
     /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
     insecure_seed: Option<u128>,
@@ -140,6 +141,7 @@ impl Run {
         );
         let steps = Steps::new();
         let mut client = Client::new(&self, &model, &steps)?;
+        let recording = self.profile.recording();
         let (mut tokens, mut passes) = (prompt.clone(), Vec::new());
         for pass in 0..self.max_new_tokens {
             let (logits, fidelity) = client.pass(&self, pass, &tokens)?;
@@ -151,6 +153,7 @@ impl Run {
             }
         }
         steps.finish();
+        drop(recording);
         let new_tokens = tokens[prompt.len()..].to_vec();
         let outcome = Outcome {
             text: tokenizer.as_ref().map(|tokenizer| decode(tokenizer, &new_tokens)).transpose()?,
@@ -167,6 +170,9 @@ impl Run {
             println!("{}", serde_json::to_string(&outcome)?);
         } else {
             self.print(&outcome);
+        }
+        if let Some(profile) = &client.profile {
+            self.profile.report(&format!("touchstone run, {} tokens", outcome.prompt_tokens.len()), profile)?;
         }
         Ok(())
     }
@@ -231,6 +237,8 @@ struct Client<'a> {
     public: PublicKey,
     server: Server,
     phases: Phases,
+    /// Of all passes.
+    profile: Option<Profile>,
 }
 
 impl<'a> Client<'a> {
@@ -247,7 +255,7 @@ impl<'a> Client<'a> {
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
         let server = Server::new(&context, &keys)?;
         let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
-        Ok(Self { model, steps, parameters, context, requirements, secret, public, server, phases })
+        Ok(Self { model, steps, parameters, context, requirements, secret, public, server, phases, profile: None })
     }
 
     /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
@@ -280,8 +288,9 @@ impl<'a> Client<'a> {
         let progress = |step: &'static str| self.steps.enter(step);
         let (result, profile) = self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?;
         self.phases.compute += lap(start);
-        if run.profile {
-            eprint!("{profile}");
+        match &mut self.profile {
+            Some(all) => all.merge(profile),
+            None => self.profile = Some(profile),
         }
 
         let start = Instant::now();
