@@ -7,6 +7,7 @@
 //! * [`layout`], [`circuit`]: packing, and the circuit over any [`backend`].
 //! * [`backend`]: ciphertexts, predicted noise, or levels alone.
 //! * [`bounds`]: bounds on the errors of an encrypted run.
+//! * [`checkpoint`]: long computations that survive being killed.
 //! * [`plain`]: the model in binary64.
 //! * [`plan`]: where to bootstrap.
 //! * [`session`]: what client and server do, in memory.
@@ -15,6 +16,7 @@
 pub mod artifact;
 pub mod backend;
 pub mod bounds;
+pub mod checkpoint;
 pub mod circuit;
 mod error;
 pub mod layout;

@@ -140,6 +140,24 @@ impl Server {
         let logits = circuit.run(&backend, plan, input, observer)?;
         Ok((logits, backend.profile()))
     }
+
+    /// Goes on from the stream before block `layer`, as an observer of [`Server::compute`] received it.
+    ///
+    /// # Errors
+    /// As [`Circuit::run_from`].
+    pub fn resume<O: Observer<Ciphertext>>(
+        &self,
+        circuit: &Circuit<'_>,
+        plan: &Plan,
+        layer: usize,
+        stream: Vec<Ciphertext>,
+        observer: &mut O,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Profile)> {
+        let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
+        let logits = circuit.run_from(&backend, plan, layer, stream, observer)?;
+        Ok((logits, backend.profile()))
+    }
 }
 
 /// Client: decrypts ciphertexts and reads a tensor out of them.

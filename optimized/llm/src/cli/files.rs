@@ -11,8 +11,11 @@ use touchstone_ckks::ckks::serialise::{
     EvaluationKeyWriter, read_ciphertexts, read_evaluation_keys, read_public_key, read_secret_key, write_ciphertexts,
     write_public_key, write_secret_key,
 };
-use touchstone_ckks::{Context, EvaluationKey, KeyGenerator};
+use touchstone_ckks::{Ciphertext, Context, EvaluationKey, KeyGenerator};
+use touchstone_llm::artifact::Model;
+use touchstone_llm::checkpoint::{Checkpoints, Identity};
 use touchstone_llm::circuit::Circuit;
+use touchstone_llm::plan::Plan;
 use touchstone_llm::session::{Server, encrypt, generate_keys, key_entries, read};
 use touchstone_llm::tap::Blind;
 
@@ -62,6 +65,9 @@ pub struct Compute {
     /// File for the encrypted logits
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Keep the encrypted stream here after each block, and go on from there if killed
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
 }
 
 /// Arguments of `touchstone decrypt`.
@@ -137,10 +143,30 @@ impl Compute {
         let plan = circuit.requirements(context.parameters())?.plan;
         let server = Server::new(&context, &keys)?;
         let steps = Steps::new();
-        let (logits, _) = server
-            .compute(&circuit, &plan, &input, &mut Blind, &|step| steps.enter(step))
-            .with_context(|| format!("{}", self.input.display()))?;
-        save(&self.out, |out| Ok(write_ciphertexts(out, &context, &logits)?))
+        let progress = |step: &'static str| steps.enter(step);
+        let checkpoints = self.checkpoints(&context, &model, &plan, &input)?;
+        let (logits, _) = match &checkpoints {
+            Some(checkpoints) => checkpoints.compute(&server, &circuit, &plan, &input, &progress),
+            None => server.compute(&circuit, &plan, &input, &mut Blind, &progress),
+        }
+        .with_context(|| format!("{}", self.input.display()))?;
+        save(&self.out, |out| Ok(write_ciphertexts(out, &context, &logits)?))?;
+        if let Some(checkpoints) = &checkpoints {
+            File::open(&self.out)?.sync_all().with_context(|| format!("{}", self.out.display()))?;
+            checkpoints.clear()?;
+        }
+        Ok(())
+    }
+
+    fn checkpoints(
+        &self,
+        context: &Context,
+        model: &Model,
+        plan: &Plan,
+        input: &[Ciphertext],
+    ) -> Result<Option<Checkpoints>> {
+        let Some(directory) = &self.checkpoint else { return Ok(None) };
+        Ok(Some(Checkpoints::new(directory, context, Identity::new(context, model, plan, input)?)?))
     }
 }
 
@@ -183,7 +209,7 @@ fn save_as(path: &Path, options: &OpenOptions, write: impl FnOnce(BufWriter<File
 }
 
 /// A new file that only its owner may read, where the system knows owners.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]

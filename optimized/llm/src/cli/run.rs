@@ -1,18 +1,21 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
+use super::files::private;
 use super::profile::ProfileOptions;
 use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokenizers::Tokenizer;
 use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::backend::slots::Prediction;
 use touchstone_llm::bounds::Bounds;
+use touchstone_llm::checkpoint::{Checkpoints, Identity};
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plain::{Functions, forward};
 use touchstone_llm::profile::Profile;
@@ -21,6 +24,8 @@ use touchstone_llm::tap::Blind;
 
 /// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
 const USEFUL_BOUND: f64 = 128.0;
+/// Seed of a run that can be resumed, in hexadecimal: whoever reads it can derive the secret key.
+const SEED_FILE: &str = "client.seed";
 const PROMPT: &str = "Once upon a time there was a poor";
 
 /// Arguments of `touchstone run`.
@@ -48,6 +53,9 @@ pub struct Run {
     /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
     insecure_seed: Option<u128>,
+    /// Keep the run here after each block, its secret seed too, and go on from there if killed
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
 }
 
 /// What is printed.
@@ -121,7 +129,7 @@ struct Phases {
 
 impl Run {
     /// Runs the command.
-    pub fn execute(self) -> Result<()> {
+    pub fn execute(mut self) -> Result<()> {
         let start = Instant::now();
         let model = self.common.load()?;
         let (tokenizer, prompt) = match &self.token_ids {
@@ -139,6 +147,10 @@ impl Run {
             prompt.len(),
             self.max_new_tokens
         );
+        if let Some(directory) = &self.checkpoint {
+            // A resumed run must make the same keys and the same encryption.
+            self.insecure_seed = Some(kept_seed(directory, self.insecure_seed)?);
+        }
         let steps = Steps::new();
         let mut client = Client::new(&self, &model, &steps)?;
         let recording = self.profile.recording();
@@ -174,6 +186,10 @@ impl Run {
         if let Some(profile) = &client.profile {
             self.profile.report(&format!("touchstone run, {} tokens", outcome.prompt_tokens.len()), profile)?;
         }
+        client.checkpoints.iter().try_for_each(Checkpoints::remove)?;
+        if let Some(directory) = &self.checkpoint {
+            std::fs::remove_file(directory.join(SEED_FILE))?;
+        }
         Ok(())
     }
 
@@ -207,6 +223,39 @@ impl Run {
     }
 }
 
+/// The seed that a checkpointed run began with, or a new one, written so that only its owner may read it.
+fn kept_seed(directory: &Path, given: Option<u128>) -> Result<u128> {
+    let path = directory.join(SEED_FILE);
+    if path.exists() {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let kept = hexadecimal(text.trim())
+            .map_err(|error| anyhow::anyhow!("{}: expected a seed in hexadecimal, got {error}", path.display()))?;
+        anyhow::ensure!(
+            given.is_none_or(|given| given == kept),
+            "--insecure-seed: expected the seed that {} began with",
+            directory.display()
+        );
+        return Ok(kept);
+    }
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("randomness of the operating system")?;
+    let seed = given.unwrap_or(u128::from_le_bytes(bytes));
+    let write = || {
+        std::fs::create_dir_all(directory)?;
+        // A kill must not leave half a seed under the name.
+        let partial = directory.join("client.seed.partial");
+        if partial.exists() {
+            std::fs::remove_file(&partial)?;
+        }
+        let mut file = private().open(&partial)?;
+        write!(file, "{seed:x}")?;
+        file.sync_all()?;
+        std::fs::rename(&partial, &path)
+    };
+    write().with_context(|| format!("{}", path.display()))?;
+    Ok(seed)
+}
+
 fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String> {
     tokenizer.decode(tokens, false).map_err(|error| anyhow::anyhow!("tokenizer.json: {error}"))
 }
@@ -236,6 +285,8 @@ struct Client<'a> {
     secret: SecretKey,
     public: PublicKey,
     server: Server,
+    /// Of the passes so far.
+    checkpoints: Vec<Checkpoints>,
     phases: Phases,
     /// Of all passes.
     profile: Option<Profile>,
@@ -255,7 +306,19 @@ impl<'a> Client<'a> {
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
         let server = Server::new(&context, &keys)?;
         let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
-        Ok(Self { model, steps, parameters, context, requirements, secret, public, server, phases, profile: None })
+        Ok(Self {
+            model,
+            steps,
+            parameters,
+            context,
+            requirements,
+            secret,
+            public,
+            server,
+            checkpoints: Vec::new(),
+            phases,
+            profile: None,
+        })
     }
 
     /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
@@ -286,7 +349,16 @@ impl<'a> Client<'a> {
 
         let start = Instant::now();
         let progress = |step: &'static str| self.steps.enter(step);
-        let (result, profile) = self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?;
+        let (result, profile) = match &run.checkpoint {
+            Some(directory) => {
+                let identity = Identity::new(&self.context, self.model, plan, &input)?;
+                let checkpoints = Checkpoints::new(&directory.join(format!("pass-{pass}")), &self.context, identity)?;
+                let computed = checkpoints.compute(&self.server, &circuit, plan, &input, &progress)?;
+                self.checkpoints.push(checkpoints);
+                computed
+            }
+            None => self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?,
+        };
         self.phases.compute += lap(start);
         match &mut self.profile {
             Some(all) => all.merge(profile),

@@ -81,6 +81,11 @@ fn key_generation_encryption_computation_and_decryption_in_four_processes() {
     std::fs::create_dir(world.path("server")).unwrap();
     std::fs::rename(world.path("client/evaluation.keys"), world.path("server/evaluation.keys")).unwrap();
     world.accepts(&["compute", "--keys", "@server/evaluation.keys", "--in", "@input", "--out", "@output"]);
+    let again = ["--keys", "@server/evaluation.keys", "--in", "@input", "--out", "@again", "--checkpoint", "@kept"];
+    world.accepts(&[&["compute"], &again[..]].concat());
+    let bytes = |name: &str| std::fs::read(world.path(name)).unwrap();
+    assert_eq!(bytes("again"), bytes("output"), "computing is deterministic");
+    assert_eq!(std::fs::read_dir(world.path("kept")).unwrap().count(), 0, "a finished computation leaves nothing");
     let secret = ["--secret", "@client/secret.key", "--in", "@output", "--logits", "@logits"];
     let answer = world.accepts(&[&["decrypt", "--prompt", &prompt], &secret[..]].concat());
 
@@ -158,6 +163,13 @@ fn run_prints_one_json_object_and_generates_tokens() {
     assert!(value["seconds"].as_f64().unwrap() > 0.0);
     let again: serde_json::Value = serde_json::from_str(&world.accepts(&run)).unwrap();
     assert_eq!(again["fidelity"], value["fidelity"], "a fixed seed repeats a run");
+    // The seed that a run was killed with is used again; a finished run leaves nothing.
+    std::fs::create_dir(world.path("kept")).unwrap();
+    std::fs::write(world.path("kept/client.seed"), "5").unwrap();
+    let kept = ["run", "--prompt", "w3 w17", "--max-new-tokens", "3", "--json", "--checkpoint", "@kept"];
+    let resumed: serde_json::Value = serde_json::from_str(&world.accepts(&kept)).unwrap();
+    assert_eq!(resumed["fidelity"], value["fidelity"], "the kept seed repeats a run");
+    assert_eq!(std::fs::read_dir(world.path("kept")).unwrap().count(), 0);
 }
 
 /// Writes a model in the format of `r[artifact.files]` and a tokenizer of words `w0, w1, ...`.

@@ -1,0 +1,323 @@
+//! Checkpoints of a long computation: the encrypted stream at layer boundaries, on disk.
+//!
+//! A directory belongs to one computation: model, parameters, plan and encrypted input. A checkpoint becomes visible under its
+//! name only once all of it is durable, and the one before is removed only after that: whenever the process is killed,
+//! at least the last complete one is there. Computing is deterministic, so a resumed run gives the same bits.
+//!
+//! File `layer-N.checkpoint`: a line of JSON ([`Header`]), a list of ciphertexts (`r[format.ciphertexts]`), the SHA-256 of both.
+
+use crate::artifact::{Matrix, Model, Norm};
+use crate::backend::ckks::Progress;
+use crate::circuit::Circuit;
+use crate::error::{LlmError, Result};
+use crate::plan::Plan;
+use crate::profile::Profile;
+use crate::session::Server;
+use crate::tap::{Decode, Observer};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use touchstone_ckks::ckks::serialise::{read_ciphertexts, write_ciphertexts};
+use touchstone_ckks::{Ciphertext, Context};
+
+const FORMAT: &str = "touchstone-checkpoint-1";
+const SUFFIX: &str = ".checkpoint";
+const PARTIAL: &str = "partial";
+/// Longest header that is read.
+const MAX_HEADER_BYTES: u64 = 1 << 16;
+const HASH_BYTES: u64 = 32;
+
+/// Which computation a checkpoint belongs to; hashes are SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Hash of configuration, polynomials and weights.
+    pub model: String,
+    /// Fingerprint of the parameter set.
+    pub parameters: String,
+    /// The decisions of the plan.
+    pub plan: String,
+    /// Hash of the input ciphertexts.
+    pub input: String,
+}
+
+impl Identity {
+    /// The computation of `circuit` on `input`.
+    ///
+    /// # Errors
+    /// Ciphertexts of other parameters.
+    pub fn new(context: &Context, model: &Model, plan: &Plan, input: &[Ciphertext]) -> Result<Self> {
+        let mut hash = Sha256Writer(Sha256::new());
+        write_ciphertexts(&mut hash, context, input)?;
+        Ok(Self {
+            model: hash_of_model(model)?,
+            parameters: hexadecimal(&context.parameters().fingerprint()),
+            plan: format!("{:?} {:?}", plan.blocks, plan.head),
+            input: hexadecimal(&hash.0.finalize()),
+        })
+    }
+
+    /// The first field in which `found` differs: name, expected, got.
+    fn difference<'a>(&'a self, found: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
+        let fields = [
+            ("model", &self.model, &found.model),
+            ("parameters", &self.parameters, &found.parameters),
+            ("plan", &self.plan, &found.plan),
+            ("encrypted input", &self.input, &found.input),
+        ];
+        let differs = fields.into_iter().find(|(_, own, other)| own != other);
+        differs.map(|(name, own, other)| (name, own.as_str(), other.as_str()))
+    }
+}
+
+/// First line of a checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    identity: Identity,
+    /// The block that comes next; one more than the number of blocks if this is the result.
+    next: usize,
+}
+
+/// The checkpoints of one computation in a directory.
+#[derive(Debug)]
+pub struct Checkpoints {
+    directory: PathBuf,
+    context: Context,
+    identity: Identity,
+}
+
+impl Checkpoints {
+    /// The checkpoints of a computation in `directory`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`LlmError::Io`].
+    pub fn new(directory: &Path, context: &Context, identity: Identity) -> Result<Self> {
+        std::fs::create_dir_all(directory).map_err(LlmError::io(directory))?;
+        Ok(Self { directory: directory.to_owned(), context: context.clone(), identity })
+    }
+
+    /// [`Server::compute`] that saves the stream after each block, the result last, and goes on from what is saved.
+    ///
+    /// # Errors
+    /// As [`Server::compute`]; [`LlmError::File`] for a checkpoint that is damaged or belongs to another computation, naming what
+    /// differs; [`LlmError::Io`].
+    pub fn compute(
+        &self,
+        server: &Server,
+        circuit: &Circuit<'_>,
+        plan: &Plan,
+        input: &[Ciphertext],
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Profile)> {
+        let result = plan.blocks.len() + 1;
+        let mut saving = Saving(self);
+        let (logits, profile) = match self.latest()? {
+            Some((next, saved)) if next == result => return Ok((saved, Profile::default())),
+            Some((next, stream)) => server.resume(circuit, plan, next, stream, &mut saving, progress)?,
+            None => server.compute(circuit, plan, input, &mut saving, progress)?,
+        };
+        self.save(result, &logits)?;
+        Ok((logits, profile))
+    }
+
+    /// The furthest checkpoint: the next block, and the stream before it.
+    ///
+    /// # Errors
+    /// [`LlmError::File`] if it is damaged or belongs to another computation; [`LlmError::Io`].
+    pub fn latest(&self) -> Result<Option<(usize, Vec<Ciphertext>)>> {
+        let Some((next, path)) = self.files()?.into_iter().max() else { return Ok(None) };
+        let stream = self.load(&path, next)?;
+        Ok(Some((next, stream)))
+    }
+
+    /// Makes the stream before block `next` durable, then removes what came before.
+    ///
+    /// # Errors
+    /// [`LlmError::Io`], or ciphertexts of other parameters.
+    pub fn save(&self, next: usize, stream: &[Ciphertext]) -> Result<()> {
+        let earlier = self.files()?;
+        let path = self.directory.join(format!("layer-{next}{SUFFIX}"));
+        let partial = self.directory.join(PARTIAL);
+        let file = File::create(&partial).map_err(LlmError::io(&partial))?;
+        let file = self.write(file, next, stream, &partial)?;
+        file.sync_all().map_err(LlmError::io(&partial))?;
+        std::fs::rename(&partial, &path).map_err(LlmError::io(&path))?;
+        sync_directory(&self.directory)?;
+        for (_, old) in earlier.into_iter().filter(|(_, old)| *old != path) {
+            std::fs::remove_file(&old).map_err(LlmError::io(&old))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the checkpoints, once the result is kept elsewhere.
+    ///
+    /// # Errors
+    /// [`LlmError::Io`].
+    pub fn clear(&self) -> Result<()> {
+        let partial = self.directory.join(PARTIAL);
+        let partial = partial.exists().then_some((0, partial));
+        for (_, path) in self.files()?.into_iter().chain(partial) {
+            std::fs::remove_file(&path).map_err(LlmError::io(&path))?;
+        }
+        Ok(())
+    }
+
+    /// [`Checkpoints::clear`], and the directory, in which nothing else may be.
+    ///
+    /// # Errors
+    /// [`LlmError::Io`].
+    pub fn remove(&self) -> Result<()> {
+        self.clear()?;
+        std::fs::remove_dir(&self.directory).map_err(LlmError::io(&self.directory))
+    }
+
+    fn write(&self, file: File, next: usize, stream: &[Ciphertext], path: &Path) -> Result<File> {
+        let header = Header { format: FORMAT.to_owned(), identity: self.identity.clone(), next };
+        let header = serde_json::to_string(&header).map_err(|error| LlmError::io(path)(error.into()))?;
+        let mut out = Hashed { inner: BufWriter::new(file), hash: Sha256::new() };
+        writeln!(out, "{header}").map_err(LlmError::io(path))?;
+        write_ciphertexts(&mut out, &self.context, stream)?;
+        let (mut inner, hash) = (out.inner, out.hash.finalize());
+        inner.write_all(&hash).map_err(LlmError::io(path))?;
+        inner.into_inner().map_err(|error| LlmError::io(path)(error.into_error()))
+    }
+
+    fn load(&self, path: &Path, next: usize) -> Result<Vec<Ciphertext>> {
+        let refuse = |operation: &str, expected: &str, got: &str| {
+            let (operation, expected, got) = (operation.to_owned(), expected.to_owned(), got.to_owned());
+            LlmError::File { file: path.display().to_string(), operation, expected, got }
+        };
+        let mut file = File::open(path).map_err(LlmError::io(path))?;
+        let size = file.metadata().map_err(LlmError::io(path))?.len();
+        let body = size.checked_sub(HASH_BYTES).ok_or_else(|| refuse("size", "a checkpoint", &size.to_string()))?;
+        let hash = copy_hash(&mut (&mut file).take(body)).map_err(LlmError::io(path))?;
+        let mut stored = [0; HASH_BYTES as usize];
+        file.read_exact(&mut stored).map_err(LlmError::io(path))?;
+        if hash != stored {
+            return Err(refuse("hash", &hexadecimal(&stored), &hexadecimal(&hash)));
+        }
+        file.rewind().map_err(LlmError::io(path))?;
+        let mut reader = BufReader::new(file).take(body);
+        let mut line = String::new();
+        (&mut reader).take(MAX_HEADER_BYTES).read_line(&mut line).map_err(LlmError::io(path))?;
+        let header: Header = serde_json::from_str(&line)
+            .map_err(|error| refuse("header", "the header of a checkpoint", &error.to_string()))?;
+        if header.format != FORMAT {
+            return Err(refuse("format", FORMAT, &header.format));
+        }
+        if let Some((what, expected, got)) = self.identity.difference(&header.identity) {
+            return Err(refuse(&format!("{what} of the checkpoint's computation"), expected, got));
+        }
+        if header.next != next {
+            return Err(refuse("next block", &next.to_string(), &header.next.to_string()));
+        }
+        Ok(read_ciphertexts(reader, &self.context)?)
+    }
+
+    /// Complete checkpoints: the next block and the file.
+    fn files(&self) -> Result<Vec<(usize, PathBuf)>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(LlmError::io(&self.directory))? {
+            let path = entry.map_err(LlmError::io(&self.directory))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = name.strip_prefix("layer-").and_then(|rest| rest.strip_suffix(SUFFIX));
+            if let Some(next) = number.and_then(|number| number.parse().ok()) {
+                files.push((next, path));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Saves at every boundary.
+struct Saving<'a>(&'a Checkpoints);
+
+impl Observer<Ciphertext> for Saving<'_> {
+    fn wants(&self, _name: &str) -> bool {
+        false
+    }
+
+    fn tap(&mut self, _name: &str, _ciphertexts: &[&Ciphertext], _decode: &Decode) -> Result<()> {
+        Ok(())
+    }
+
+    fn boundary(&mut self, next: usize, stream: &[Ciphertext]) -> Result<()> {
+        self.0.save(next, stream)
+    }
+}
+
+/// Makes names in a directory durable, where the system can.
+fn sync_directory(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(path).and_then(|directory| directory.sync_all()).map_err(LlmError::io(path))?;
+    }
+    Ok(())
+}
+
+/// Hash of everything that a model computes with.
+fn hash_of_model(model: &Model) -> Result<String> {
+    let mut hash = Sha256::new();
+    let json = |error: serde_json::Error| LlmError::io(Path::new("model"))(error.into());
+    hash.update(serde_json::to_vec(&model.config).map_err(json)?);
+    hash.update(serde_json::to_vec(&model.polynomials).map_err(json)?);
+    let values = |values: &[f64], hash: &mut Sha256| values.iter().for_each(|x| hash.update(x.to_le_bytes()));
+    let matrix = |matrix: &Matrix, hash: &mut Sha256| values(&matrix.data, hash);
+    let norm = |norm: &Norm, hash: &mut Sha256| [&norm.gain, &norm.shift].into_iter().for_each(|x| values(x, hash));
+    matrix(&model.embedding, &mut hash);
+    for layer in &model.layers {
+        norm(&layer.attention_norm, &mut hash);
+        norm(&layer.mlp_norm, &mut hash);
+        for linear in [&layer.qkv, &layer.dense, &layer.up, &layer.down] {
+            matrix(&linear.weight, &mut hash);
+            values(&linear.bias, &mut hash);
+        }
+    }
+    norm(&model.final_norm, &mut hash);
+    matrix(&model.head, &mut hash);
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+fn copy_hash(reader: &mut impl Read) -> std::io::Result<[u8; 32]> {
+    let mut hash = Sha256Writer(Sha256::new());
+    std::io::copy(reader, &mut hash)?;
+    Ok(hash.0.finalize().into())
+}
+
+struct Sha256Writer(Sha256);
+
+impl Write for Sha256Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A writer that hashes what it passes on.
+struct Hashed<W> {
+    inner: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
