@@ -116,7 +116,9 @@ impl Checkpoints {
         let result = plan.blocks.len() + 1;
         let mut saving = Saving(self);
         let (logits, profile) = match self.latest()? {
-            Some((next, saved)) if next == result => return Ok((saved, Profile::default())),
+            Some((next, saved)) if next == result => {
+                return Ok((saved, Profile::new(self.context.parameters())));
+            }
             Some((next, stream)) => server.resume(circuit, plan, next, stream, &mut saving, progress)?,
             None => server.compute(circuit, plan, input, &mut saving, progress)?,
         };

@@ -139,7 +139,9 @@ pub(super) fn between_operations(profile: &Profile) -> NodeEntry {
 }
 
 impl Profile {
-    pub(super) fn new(parameters: &Parameters) -> Self {
+    /// A profile without entries, of one pass.
+    #[must_use]
+    pub fn new(parameters: &Parameters) -> Self {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
