@@ -3,6 +3,10 @@
 //! Everything is checked before it is used: file sizes before reading, shapes against the configuration, every number
 //! for being finite. Weights become f64, because diagonals are combined from them before they are encoded.
 
+mod encoder;
+
+pub use encoder::{Encoder, joined_qkv};
+
 use crate::error::{LlmError, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
@@ -106,14 +110,8 @@ impl Model {
         let text = read_text(&directory.join("polynomials.json"), MAX_JSON_BYTES)?;
         let polynomials = Polynomials::from_json(&text, &config)?;
         let bytes = read_limited(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| LlmError::File {
-            file: WEIGHTS.to_owned(),
-            operation: "header".to_owned(),
-            expected: "a safetensors file".to_owned(),
-            got: error.to_string(),
-        })?;
         let (d, f, v) = (config.hidden_size, config.intermediate_size, config.vocab_size);
-        let reader = Reader { tensors };
+        let reader = Reader { tensors: parse_weights(&bytes)? };
         let embedding = reader.matrix("gpt_neox.embed_in.weight", v, d)?;
         let layers = (0..config.num_hidden_layers).map(|i| reader.layer(i, d, f)).collect::<Result<_>>()?;
         let final_norm = reader.norm("gpt_neox.final_layer_norm", d)?;
@@ -179,6 +177,15 @@ fn read_text(path: &Path, limit: u64) -> Result<String> {
         file: path.display().to_string(),
         operation: "text".to_owned(),
         expected: "UTF-8".to_owned(),
+        got: error.to_string(),
+    })
+}
+
+fn parse_weights(bytes: &[u8]) -> Result<SafeTensors<'_>> {
+    SafeTensors::deserialize(bytes).map_err(|error| LlmError::File {
+        file: WEIGHTS.to_owned(),
+        operation: "header".to_owned(),
+        expected: "a safetensors file".to_owned(),
         got: error.to_string(),
     })
 }

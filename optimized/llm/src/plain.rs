@@ -3,6 +3,10 @@
 //! Written for clarity over whole matrices, sharing no code with the encrypted circuit. `Functions::Polynomial` is the model
 //! that the circuit evaluates; `Functions::Exact` has the true inverse square root, reciprocal and GELU.
 
+mod encoder;
+
+pub use encoder::classify;
+
 use crate::artifact::{Linear, Model, Norm};
 use crate::error::{LlmError, Result};
 use crate::tap::Tensor;
@@ -57,7 +61,7 @@ impl Pass {
 /// # Errors
 /// [`LlmError::Prompt`] for an empty prompt, a token outside the vocabulary or `last` outside the prompt.
 pub fn forward(model: &Model, tokens: &[u32], last: usize, functions: Functions) -> Result<Pass> {
-    let mut run = Run { model, functions, taps: Vec::new(), escapes: Vec::new() };
+    let mut run = Run { model, functions, causal: true, taps: Vec::new(), escapes: Vec::new() };
     let mut x = run.embed(tokens)?;
     run.push("embedding", &x);
     if last >= tokens.len() {
@@ -79,6 +83,8 @@ type Rows = Vec<Vec<f64>>;
 struct Run<'a> {
     model: &'a Model,
     functions: Functions,
+    /// Whether token `i` sees tokens up to `i` only; else it sees all.
+    causal: bool,
     taps: Vec<Tensor>,
     escapes: Vec<Escape>,
 }
@@ -151,9 +157,11 @@ impl Run<'_> {
         let scale = (width as f64).sqrt() * config.score_scale(layer);
         let power = config.power_softmax.p as i32;
         let shape = vec![heads, tokens, tokens];
-        let scores = scores(&query, &key, width, scale);
-        let live = |at: usize| (at / tokens % tokens + 1) as f64;
-        let powers: Vec<f64> = scores.iter().enumerate().map(|(at, x)| x.powi(power) / live(at)).collect();
+        let causal = self.causal;
+        let live = |i: usize| if causal { i + 1 } else { tokens };
+        let scores = scores(&query, &key, (width, scale), live);
+        let mean = |(at, x): (usize, &f64)| x.powi(power) / live(at / tokens % tokens) as f64;
+        let powers: Vec<f64> = scores.iter().enumerate().map(mean).collect();
         let denominator: Vec<f64> = powers.chunks(tokens).map(|row| row.iter().sum()).collect();
         let site = format!("layers.{layer}.reciprocal");
         let reciprocal = denominator.iter().map(|&s| self.function(&site, s)).collect::<Result<Vec<f64>>>()?;
@@ -161,7 +169,7 @@ impl Run<'_> {
         for (i, row) in mixed.iter_mut().enumerate() {
             for (c, out) in row.iter_mut().enumerate() {
                 let at = c / width * tokens + i;
-                let weighted: f64 = (0..=i).map(|j| powers[at * tokens + j] * value[j][c]).sum();
+                let weighted: f64 = (0..live(i)).map(|j| powers[at * tokens + j] * value[j][c]).sum();
                 *out = weighted * reciprocal[at];
             }
         }
@@ -239,14 +247,14 @@ impl Run<'_> {
     }
 }
 
-/// `q_i . k_j / scale` per head for `j <= i`, 0 above the diagonal; shape `[head][token][token]`.
-fn scores(query: &Rows, key: &Rows, width: usize, scale: f64) -> Vec<f64> {
+/// `q_i . k_j / scale` per head for `j < live(i)`, 0 elsewhere; shape `[head][token][token]`.
+fn scores(query: &Rows, key: &Rows, (width, scale): (usize, f64), live: impl Fn(usize) -> usize) -> Vec<f64> {
     let tokens = query.len();
     let heads = query.first().map_or(0, |row| row.len() / width);
     let mut scores = vec![0.0; heads * tokens * tokens];
     for (at, score) in scores.iter_mut().enumerate() {
         let (head, i, j) = (at / (tokens * tokens), at / tokens % tokens, at % tokens);
-        if j <= i {
+        if j < live(i) {
             let span = head * width..(head + 1) * width;
             let products = query[i][span.clone()].iter().zip(&key[j][span]).map(|(a, b)| a * b);
             *score = products.sum::<f64>() / scale;

@@ -10,7 +10,7 @@ use crate::tap::Observer;
 use num_complex::Complex64;
 
 /// How much smaller denominators are held that are bootstrapped: at most 1/2 then.
-const DENOMINATOR_SHRINK: f64 = 4.0;
+pub(super) const DENOMINATOR_SHRINK: f64 = 4.0;
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Attention with its output projection, scaled by `scale`, all replicas equal.
@@ -43,7 +43,22 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let denominator = self.denominator(layer, &powers, shrink)?;
         let mixed = self.weighted_values(&powers, value)?;
         drop(powers);
-        let reciprocal = self.reciprocal(layer, denominator, shrink, self.level(&mixed))?;
+        self.divided(layer, &mixed, denominator, shrink, scale)
+    }
+
+    /// Weighted values times the reciprocal of the denominator, through the output projection, scaled by `scale`.
+    pub(super) fn divided(
+        &mut self,
+        layer: usize,
+        mixed: &[B::Ct],
+        denominator: B::Ct,
+        shrink: f64,
+        scale: f64,
+    ) -> Result<Vec<B::Ct>> {
+        let (circuit, backend) = (self.circuit, self.backend);
+        let (layout, prompt) = (&circuit.layout, circuit.prompt);
+        let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
+        let reciprocal = self.reciprocal(layer, denominator, shrink, self.level(mixed))?;
         backend.stage("power-softmax division");
         let mut heads = mixed.iter().map(|part| backend.mul(part, &reciprocal)).collect::<Result<Vec<_>>>()?;
         self.tap_all(&name("heads"), &mut heads, || places::channels(layout, prompt, 1.0))?;
@@ -57,7 +72,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     }
 
     /// Query, key and value layers on the normalised stream; queries carry the scale of the scores.
-    fn projections(&self, layer: usize, query_scale: f64) -> [Linear; 3] {
+    pub(super) fn projections(&self, layer: usize, query_scale: f64) -> [Linear; 3] {
         let model = self.circuit.model;
         let layer = &model.layers[layer];
         let [query, key, value] = weights::split_qkv(layer, model.config.head_size());
@@ -74,7 +89,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
     /// One part of a map's result, normalised, with its bias; both times `slot(row, tau)`, which is 1 where the map
     /// is not 0 unless `multiply`.
-    fn finish(
+    pub(super) fn finish(
         &self,
         (part, map): (usize, &B::Ct),
         bias: &[f64],
@@ -145,15 +160,17 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             Ok(())
         })?;
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
-        self.tap_all(&name("scores"), &mut scores, || places::pairs(layout, prompt, |tau| factor(tau).recip()))?;
+        self.tap_all(&name("scores"), &mut scores, || {
+            places::pairs(layout, prompt, usize::checked_sub, |tau| factor(tau).recip())
+        })?;
         backend.stage("power-softmax powers");
         let mut powers = scores.into_iter().map(|score| self.power(score, p)).collect::<Result<Vec<_>>>()?;
-        self.tap_all(&name("powers"), &mut powers, || places::pairs(layout, prompt, |_| unit))?;
+        self.tap_all(&name("powers"), &mut powers, || places::pairs(layout, prompt, usize::checked_sub, |_| unit))?;
         Ok(powers)
     }
 
     /// `x^p` by squaring and multiplying, `ceil(log2 p)` levels.
-    fn power(&self, mut square: B::Ct, mut p: u32) -> Result<B::Ct> {
+    pub(super) fn power(&self, mut square: B::Ct, mut p: u32) -> Result<B::Ct> {
         let mut product: Option<B::Ct> = None;
         loop {
             if p % 2 == 1 {
@@ -172,7 +189,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
     /// How far the sum of powers lies above the low end of the reciprocal's interval, in the unit of the powers: in
     /// `[0, 2 / shrink]`.
-    fn denominator(&mut self, layer: usize, powers: &[B::Ct], shrink: f64) -> Result<B::Ct> {
+    pub(super) fn denominator(&mut self, layer: usize, powers: &[B::Ct], shrink: f64) -> Result<B::Ct> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         backend.stage("power-softmax denominator");
@@ -250,6 +267,6 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     }
 }
 
-fn name_of_site(layer: usize) -> String {
+pub(super) fn name_of_site(layer: usize) -> String {
     format!("layers.{layer}.reciprocal")
 }

@@ -10,6 +10,9 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// One block: stream in, stream out, each scaled for the LayerNorm that reads it next and for the bootstrap before that.
     pub(super) fn block(&mut self, layer: usize, x: Vec<B::Ct>, plan: BlockPlan, next: Entry) -> Result<Vec<B::Ct>> {
         let circuit = self.circuit;
+        if let Some(encoder) = circuit.encoder {
+            return self.encoder_block(encoder, layer, x, plan, next);
+        }
         let held = circuit.held(layer, plan.entry)?;
         let next = circuit.held(layer + 1, next)?.scale;
         let x = self.enter(x, plan.entry)?;
@@ -41,7 +44,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     }
 
     /// `update + factor * x` at the level of the update.
-    fn residual(&self, update: Vec<B::Ct>, x: &[B::Ct], factor: f64) -> Result<Vec<B::Ct>> {
+    pub(super) fn residual(&self, update: Vec<B::Ct>, x: &[B::Ct], factor: f64) -> Result<Vec<B::Ct>> {
         self.backend.stage("residual");
         let add = |(update, x): (&B::Ct, &B::Ct)| {
             let level = self.backend.level(update);

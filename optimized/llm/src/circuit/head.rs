@@ -28,12 +28,15 @@ impl Circuit<'_> {
     /// Whether only the last position's logits are computed: the server must know then which position that is.
     #[must_use]
     pub fn reads_last_token(&self) -> bool {
-        self.model.head.rows > NARROW * 2 * self.layout.rows()
+        self.encoder.is_none() && self.model.head.rows > NARROW * 2 * self.layout.rows()
     }
 
-    /// How to read the logits of the last prompt position.
+    /// How to read the logits: those of the last prompt position, or an encoder's classes.
     #[must_use]
     pub fn logits(&self) -> Decode {
+        if let Some(encoder) = self.encoder {
+            return self.class_logits(encoder);
+        }
         let (vocabulary, factor) = (self.model.head.rows, 1.0 / self.logit_scale());
         match self.reads_last_token() {
             true => places::wide_logits(&self.layout, vocabulary, factor),
@@ -49,15 +52,22 @@ impl Circuit<'_> {
         let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
         let width = (self.model.config.hidden_size as f64).sqrt();
         let reach = (0..head.weight.rows).map(|i| length(head.weight.row(i)) * width + head.bias[i].abs());
-        let largest = reach.fold(0.0, f64::max);
-        if largest <= LARGEST_LOGIT { 1.0 } else { (-(largest / LARGEST_LOGIT).log2().ceil()).exp2() }
+        scale_below(reach.fold(0.0, f64::max))
     }
+}
+
+/// The power of two that brings logits of at most `largest` into the range of the last modulus.
+pub(super) fn scale_below(largest: f64) -> f64 {
+    if largest <= LARGEST_LOGIT { 1.0 } else { (-(largest / LARGEST_LOGIT).log2().ceil()).exp2() }
 }
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Final LayerNorm and LM head.
     pub(super) fn head(&mut self, x: Vec<B::Ct>, entry: Entry) -> Result<Vec<B::Ct>> {
         let circuit = self.circuit;
+        if let Some(encoder) = circuit.encoder {
+            return self.classifier(encoder, x, entry);
+        }
         let (mut x, mut tokens) = (self.enter(x, entry)?, circuit.prompt);
         if circuit.reads_last_token() {
             (x, tokens) = (self.last_token(&x)?, 1);

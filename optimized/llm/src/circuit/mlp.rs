@@ -2,9 +2,10 @@
 //!
 //! Hidden units are real and fill all rows of a ciphertext, replicas included.
 
+use super::linear::RowMap;
 use super::normal::Normal;
 use super::{Run, coefficients, interval, places, weights};
-use crate::artifact::Matrix;
+use crate::artifact::{Linear, Matrix};
 use crate::backend::{Backend, chebyshev_depth};
 use crate::error::{LlmError, Result};
 use crate::tap::Observer;
@@ -35,7 +36,9 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let hidden_level = level.map_or(highest, |level| highest.min(level + below));
 
         backend.stage("MLP up map");
-        let mut hidden = self.hidden(layer, normal, (middle, half), hidden_level)?;
+        let weights = &circuit.model.layers[layer];
+        let up = weights::after_norm(&weights.up.weight, Some(&weights.up.bias), &weights.mlp_norm, half.recip());
+        let mut hidden = self.units(&up, normal, middle / half, hidden_level, None)?;
         let units = circuit.model.config.intermediate_size;
         self.tap_all(&name("hidden"), &mut hidden, || places::units(layout, prompt, units, half, middle))?;
         backend.stage("GELU");
@@ -52,36 +55,45 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         Ok(output)
     }
 
-    /// Hidden units at `level` as the GELU polynomial's variable: `(unit - middle) / half`.
+    /// Real outputs `layer(normalised x) - shift` at `level`, unit `u` in row `u mod rows` of ciphertext `u / rows`; of one token, 0 at
+    /// all others, if `only` names it.
     ///
     /// A real output is twice the real part of a complex weighted sum; the conjugate is added after normalising.
-    fn hidden(
+    pub(super) fn units(
         &self,
-        layer: usize,
+        layer: &Linear,
         normal: &Normal<B::Ct>,
-        (middle, half): (f64, f64),
+        shift: f64,
         level: usize,
+        only: Option<usize>,
     ) -> Result<Vec<B::Ct>> {
-        let (layout, backend) = (&self.circuit.layout, self.backend);
-        let weights = &self.circuit.model.layers[layer];
-        let up = weights::after_norm(&weights.up.weight, Some(&weights.up.bias), &weights.mlp_norm, half.recip());
-        let (units, rows) = (up.weight.rows, layout.rows());
+        let (layout, steps, backend) = (&self.circuit.layout, &self.circuit.steps, self.backend);
+        let (units, rows) = (layer.weight.rows, layout.rows());
         // Every second source is a conjugate, which real outputs do not need.
-        let plain = normal.babies.chunks(self.circuit.steps.width).step_by(2).flatten();
+        let plain = normal.babies.chunks(steps.width).step_by(2).flatten();
         let babies = plain.map(|baby| backend.to_level(baby, level + 2)).collect::<Result<Vec<_>>>()?;
         let factor = backend.to_level(&normal.factor, level + 1)?;
+        let kept = |tau: usize| only.is_none_or(|token| token == tau);
         let mut parts = Vec::new();
         for first in (0..units).step_by(rows) {
             let entry = |part: usize, output: usize, input: usize| match layout.real_channels(part, input) {
                 Some((a, b)) if first + output < units => {
-                    Complex64::new(up.weight.at(first + output, a), -up.weight.at(first + output, b)) / 2.0
+                    Complex64::new(layer.weight.at(first + output, a), -layer.weight.at(first + output, b)) / 2.0
                 }
                 _ => Complex64::ZERO,
             };
-            let product = backend.mul(&self.rows(&babies, &entry)?, &factor)?;
+            let map = RowMap { layout, steps, weight: &entry };
+            let diagonals = |giant, baby| match only {
+                None => map.diagonal(giant, baby),
+                Some(_) => map.diagonal_by_token((giant, baby), |part, output, tau, input| {
+                    if kept(tau) { entry(part, output, input) } else { Complex64::ZERO }
+                }),
+            };
+            let product = backend.mul(&backend.linear(&babies, &steps.giants, &diagonals)?, &factor)?;
             let real = backend.twice_real(&product)?;
-            let bias = |row: usize| up.bias.get(first + row).map_or(0.0, |b| b - middle / half);
-            parts.push(backend.add_plain(&real, &layout.fill(|row, _| Complex64::from(bias(row))))?);
+            let bias = |row: usize| layer.bias.get(first + row).map_or(0.0, |b| b - shift);
+            let kept_bias = |row, tau| Complex64::from(if kept(tau) { bias(row) } else { 0.0 });
+            parts.push(backend.add_plain(&real, &layout.fill(kept_bias))?);
         }
         Ok(parts)
     }

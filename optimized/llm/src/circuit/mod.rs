@@ -1,4 +1,4 @@
-//! The encrypted GPT-NeoX circuit, written once over [`Backend`] (`spec/book/graphs.md`).
+//! The encrypted transformer, GPT-NeoX or encoder, written once over [`Backend`] (`spec/book/graphs.md`).
 //!
 //! Choices that shape it:
 //!
@@ -14,7 +14,10 @@
 
 mod attention;
 mod block;
+mod classifier;
+mod cyclic;
 mod distances;
+mod encoder;
 mod head;
 mod linear;
 mod mlp;
@@ -25,7 +28,7 @@ mod weights;
 pub(crate) use head::head_layer;
 pub(crate) use weights::{after_norm, centred, split_qkv};
 
-use crate::artifact::Model;
+use crate::artifact::{Encoder, Model};
 use crate::backend::dry::{DryRun, KeyPlan};
 use crate::backend::{Backend, Refresh};
 use crate::error::{LlmError, Result};
@@ -43,6 +46,8 @@ use touchstone_spec::artifact::{Refinement, Site};
 #[derive(Debug)]
 pub struct Circuit<'a> {
     model: &'a Model,
+    /// The encoder whose blocks the model holds, if it is one.
+    encoder: Option<&'a Encoder>,
     layout: Layout,
     steps: Steps,
     /// Positions that taps report, and the position whose logits are read is the last of them.
@@ -72,12 +77,33 @@ impl<'a> Circuit<'a> {
     /// [`LlmError::Packing`] if the model does not fit; [`LlmError::File`] for a refinement that the circuit does not have;
     /// [`LlmError::Prompt`] for a prompt that is empty or longer than the context.
     pub fn new(model: &'a Model, slots: usize, prompt: usize) -> Result<Self> {
+        Self::laid_out(model, slots, model.config.max_position_embeddings, prompt)
+    }
+
+    /// Lays `encoder` out for a text of `tokens` tokens, all of them live; rows of the packing are as short as that allows.
+    ///
+    /// # Errors
+    /// As [`Circuit::new`].
+    pub fn encoder(encoder: &'a Encoder, slots: usize, tokens: usize) -> Result<Self> {
+        let model = &encoder.body;
+        let channels =
+            model.config.num_attention_heads.next_power_of_two() * (model.config.head_size() / 2).next_power_of_two();
+        // There are at most as many replicas as tokens in a row.
+        let mut context = tokens.clamp(1, model.config.max_position_embeddings).next_power_of_two();
+        while context * context * channels < slots {
+            context *= 2;
+        }
+        Ok(Self { encoder: Some(encoder), ..Self::laid_out(model, slots, context, tokens)? })
+    }
+
+    /// Lays a model out with `context` tokens in a row.
+    fn laid_out(model: &'a Model, slots: usize, context: usize, prompt: usize) -> Result<Self> {
         let config = &model.config;
         let shape = Shape {
             heads: config.num_attention_heads,
             head_size: config.head_size(),
             rotary: config.rotary_size(),
-            tokens: config.max_position_embeddings,
+            tokens: context,
         };
         let layout = Layout::new(shape, slots)?;
         if !(1..=config.max_position_embeddings).contains(&prompt) {
@@ -102,7 +128,7 @@ impl<'a> Circuit<'a> {
         let channels = layout.parts * layout.head_pairs;
         let turn = (0..channels).map(|l| (0..layout.tokens).map(|tau| factor(l, tau)).collect()).collect();
         let steps = Steps::new(&layout);
-        Ok(Self { model, layout, steps, prompt, turn })
+        Ok(Self { model, encoder: None, layout, steps, prompt, turn })
     }
 
     /// The model.
@@ -130,32 +156,42 @@ impl<'a> Circuit<'a> {
     }
 
     /// The slots that the client encrypts, one vector per part: embedded, centred, scaled, extended cyclically
-    /// (`r[model.pad]`) and packed.
+    /// (`r[model.pad]`, `r[encoder.pad]`) and packed.
     ///
     /// # Errors
     /// [`LlmError::Prompt`] for a number of tokens other than the circuit's, or a token outside the vocabulary.
     pub fn input(&self, tokens: &[u32]) -> Result<Vec<Vec<Complex64>>> {
-        let embedding = &self.model.embedding;
         if tokens.len() != self.prompt {
             let (expected, got) = (format!("{} tokens", self.prompt), format!("{} tokens", tokens.len()));
             return Err(LlmError::Prompt { expected, got });
         }
-        if let Some(token) = tokens.iter().find(|&&token| token as usize >= embedding.rows) {
-            let expected = format!("token ids below {}", embedding.rows);
-            return Err(LlmError::Prompt { expected, got: token.to_string() });
-        }
         let alpha = stream_scale(self.entry_site(0)?, self.model.config.hidden_size);
-        let centred = |token: u32| {
-            let row = embedding.row(token as usize);
-            let mean = row.iter().sum::<f64>() / row.len() as f64;
-            row.iter().map(|x| alpha * (x - mean)).collect::<Vec<f64>>()
+        let mut rows = match self.encoder {
+            Some(encoder) => encoder.embed(tokens)?,
+            None => self.embed(tokens)?,
         };
-        let rows: Vec<Vec<f64>> = self.padded(tokens).into_iter().map(centred).collect();
+        for row in &mut rows {
+            let mean = row.iter().sum::<f64>() / row.len() as f64;
+            row.iter_mut().for_each(|x| *x = alpha * (*x - mean));
+        }
         let slot = |part: usize, row: usize, tau: usize| match self.layout.real_channels(part, row) {
-            Some((a, b)) => Complex64::new(rows[tau][a], rows[tau][b]),
+            Some((a, b)) => Complex64::new(rows[tau % tokens.len()][a], rows[tau % tokens.len()][b]),
             None => Complex64::ZERO,
         };
         Ok((0..self.layout.parts).map(|part| self.layout.fill(|row, tau| slot(part, row, tau))).collect())
+    }
+
+    /// Rows of the embedding.
+    fn embed(&self, tokens: &[u32]) -> Result<Vec<Vec<f64>>> {
+        let embedding = &self.model.embedding;
+        let row = |&token: &u32| match (token as usize) < embedding.rows {
+            true => Ok(embedding.row(token as usize).to_vec()),
+            false => {
+                let expected = format!("token ids below {}", embedding.rows);
+                Err(LlmError::Prompt { expected, got: token.to_string() })
+            }
+        };
+        tokens.iter().map(row).collect()
     }
 
     /// The prompt repeated up to the packed length.
@@ -222,16 +258,19 @@ impl<'a> Circuit<'a> {
 
     /// The first site that reads the stream as it enters `layer`; the final one after the last layer.
     fn entry_site(&self, layer: usize) -> Result<&Site> {
-        match layer < self.model.layers.len() {
-            true => self.model.site(&format!("layers.{layer}.inverse-sqrt")),
-            false => self.model.site("final.inverse-sqrt"),
+        match (self.encoder, layer < self.model.layers.len()) {
+            (Some(_), _) => self.model.site(&Encoder::entry_names(layer).0),
+            (None, true) => self.model.site(&format!("layers.{layer}.inverse-sqrt")),
+            (None, false) => self.model.site("final.inverse-sqrt"),
         }
     }
 
     /// How the stream is held before block `layer`.
     fn held(&self, layer: usize, entry: Entry) -> Result<Held> {
         let site = self.entry_site(layer)?;
-        let limit = layer.checked_sub(1).and_then(|before| self.model.polynomials.stream_limit(before));
+        // The limits of an encoder are those of normalised streams, which are not bootstrapped.
+        let before = layer.checked_sub(1).filter(|_| self.encoder.is_none());
+        let limit = before.and_then(|before| self.model.polynomials.stream_limit(before));
         Ok(Held::new(site, self.model.config.hidden_size, entry.bootstrap, limit))
     }
 }

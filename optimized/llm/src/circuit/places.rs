@@ -44,13 +44,19 @@ pub(super) fn heads(layout: &Layout, tokens: usize, factor: f64, offset: f64) ->
     Decode { shape: vec![layout.live_heads, tokens], places }
 }
 
-/// `[head][token][token]`: the key `delta` tokens back is in replica `delta mod R` of ciphertext `delta / R`.
-pub(super) fn pairs(layout: &Layout, tokens: usize, factor: impl Fn(usize) -> f64) -> Decode {
+/// `[head][token][token]`: the key `delta` tokens back is in replica `delta mod R` of ciphertext `delta / R`; `distance(query, key)`
+/// gives `delta`, or none for an entry that is 0.
+pub(super) fn pairs(
+    layout: &Layout,
+    tokens: usize,
+    distance: impl Fn(usize, usize) -> Option<usize>,
+    factor: impl Fn(usize) -> f64,
+) -> Decode {
     let mut places = Vec::with_capacity(layout.live_heads * tokens * tokens);
     for head in 0..layout.live_heads {
         for query in 0..tokens {
             for key in 0..tokens {
-                places.push(query.checked_sub(key).map(|delta| Place {
+                places.push(distance(query, key).map(|delta| Place {
                     ciphertext: delta / layout.replicas,
                     slot: layout.row(0, delta % layout.replicas, head) * layout.tokens + query,
                     part: Part::Re,
@@ -61,6 +67,28 @@ pub(super) fn pairs(layout: &Layout, tokens: usize, factor: impl Fn(usize) -> f6
         }
     }
     Decode { shape: vec![layout.live_heads, tokens, tokens], places }
+}
+
+/// Channels of one token: `[d]`.
+pub(super) fn channels_of_first(layout: &Layout, factor: f64) -> Decode {
+    let places = channels(layout, 1, factor).places;
+    Decode { shape: vec![places.len()], places }
+}
+
+/// Units of one token: `[f]`.
+pub(super) fn units_of_first(layout: &Layout, count: usize, factor: f64, offset: f64) -> Decode {
+    Decode { shape: vec![count], places: units(layout, 1, count, factor, offset).places }
+}
+
+/// `[classes]`: classes `2 i` and `2 i + 1` in complex channel `i` of the first token.
+pub(super) fn classes(layout: &Layout, classes: usize, factor: f64) -> Decode {
+    let place = |class: usize| {
+        let (ciphertext, channel) = (class / 2 / layout.channels(), class / 2 % layout.channels());
+        let slot = layout.row(channel / layout.heads, 0, channel % layout.heads) * layout.tokens;
+        let part = if class.is_multiple_of(2) { Part::Re } else { Part::Im };
+        Some(Place { ciphertext, slot, part, factor, offset: 0.0 })
+    };
+    Decode { shape: vec![classes], places: (0..classes).map(place).collect() }
 }
 
 /// `[token][f]`: unit `u` in row `u mod rows` of ciphertext `u / rows`.

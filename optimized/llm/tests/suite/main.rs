@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod cli;
+mod encoder;
 mod encrypted;
 mod model;
 mod predicted;

@@ -2,7 +2,7 @@
 
 use touchstone_ckks::{ParameterLiteral, Parameters, Security};
 use touchstone_llm::artifact::{Layer, Linear, Matrix, Model, Norm};
-use touchstone_llm::plain::{Functions, exact, forward};
+use touchstone_llm::plain::{Escape, Functions, exact, forward};
 use touchstone_spec::artifact::{
     ErrorKind, Function, ModelConfig, POLYNOMIALS_FORMAT, Polynomials, PowerSoftmax, Refinement, Site, site_names,
 };
@@ -41,27 +41,27 @@ pub fn toy_bootstrapping(log_n: u32) -> Parameters {
 }
 
 /// Numbers in `[-1, 1)` by a linear congruential generator.
-struct Draws(u64);
+pub struct Draws(pub u64);
 
 impl Draws {
-    fn next(&mut self) -> f64 {
+    pub fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
-    fn vector(&mut self, length: usize, middle: f64, spread: f64) -> Vec<f64> {
+    pub fn vector(&mut self, length: usize, middle: f64, spread: f64) -> Vec<f64> {
         (0..length).map(|_| f64::from((middle + spread * self.next()) as f32)).collect()
     }
 
-    fn matrix(&mut self, rows: usize, cols: usize, spread: f64) -> Matrix {
+    pub fn matrix(&mut self, rows: usize, cols: usize, spread: f64) -> Matrix {
         Matrix { rows, cols, data: self.vector(rows * cols, 0.0, spread) }
     }
 
-    fn linear(&mut self, rows: usize, cols: usize, spread: f64) -> Linear {
+    pub fn linear(&mut self, rows: usize, cols: usize, spread: f64) -> Linear {
         Linear { weight: self.matrix(rows, cols, spread), bias: self.vector(rows, 0.0, 0.2) }
     }
 
-    fn norm(&mut self, width: usize) -> Norm {
+    pub fn norm(&mut self, width: usize) -> Norm {
         Norm { gain: self.vector(width, 1.0, 0.3), shift: self.vector(width, 0.0, 0.2) }
     }
 }
@@ -119,35 +119,49 @@ pub fn deep_model(parallel: bool, layers: usize) -> Model {
     model
 }
 
-/// Finds the largest, then the smallest input of each site from what escapes an interval below, then above all inputs.
 fn calibrate(model: &mut Model) {
     let tokens: Vec<u32> = TOKENS.iter().copied().cycle().take(8).collect();
-    let observed = |model: &Model| -> Vec<f64> {
-        let pass = forward(model, &tokens, 0, Functions::Exact).unwrap();
-        let value = |site: &Site| pass.escapes.iter().find(|escape| escape.site == site.site).unwrap().value;
-        model.polynomials.sites.iter().map(value).collect()
+    let mut probe = model.clone();
+    let escapes = |polynomials: &Polynomials| {
+        probe.polynomials = polynomials.clone();
+        forward(&probe, &tokens, 0, Functions::Exact).unwrap().escapes
     };
-    let below = [HexFloat(-1e9), HexFloat(-1e8)];
-    let above = [HexFloat(1e8), HexFloat(1e9)];
-    model.polynomials.sites.iter_mut().for_each(|site| site.interval = below);
-    let largest = observed(model);
-    model.polynomials.sites.iter_mut().for_each(|site| site.interval = above);
-    let smallest = observed(model);
-    for (i, name) in site_names(&model.config).into_iter().enumerate() {
+    model.polynomials = calibrated(&model.config, model.polynomials.clone(), escapes);
+}
+
+/// Finds the largest, then the smallest input of each site from what escapes an interval below, then above all inputs.
+pub fn calibrated(
+    config: &ModelConfig,
+    mut polynomials: Polynomials,
+    mut escapes: impl FnMut(&Polynomials) -> Vec<Escape>,
+) -> Polynomials {
+    let mut observed = |interval: [f64; 2]| -> Vec<f64> {
+        polynomials.sites.iter_mut().for_each(|site| site.interval = interval.map(HexFloat));
+        let escapes = escapes(&polynomials);
+        let value = |site: &Site| escapes.iter().find(|escape| escape.site == site.site).unwrap().value;
+        polynomials.sites.iter().map(value).collect()
+    };
+    let (largest, smallest) = (observed([-1e9, -1e8]), observed([1e8, 1e9]));
+    for (i, entry) in polynomials.sites.iter_mut().enumerate() {
+        let name = entry.site.clone();
+        let reach = smallest[i].abs().max(largest[i].abs()) * 1.2;
         let interval = match name.rsplit('.').next() {
             Some("gelu") => [smallest[i] * 1.2, largest[i] * 1.2],
+            Some("tanh") => [-reach, reach],
             Some("reciprocal") => [0.0, largest[i] * 1.2],
             _ => [smallest[i] * 0.8, largest[i] * 1.2],
         };
-        model.polynomials.sites[i] = site(&model.config, name, interval);
+        *entry = site(config, name, interval);
     }
+    polynomials
 }
 
 /// A Chebyshev interpolant of the site's function.
-fn site(config: &ModelConfig, name: String, interval: [f64; 2]) -> Site {
+pub fn site(config: &ModelConfig, name: String, interval: [f64; 2]) -> Site {
     let shift = HexFloat(config.layer_norm_eps);
     let (function, degree) = match name.rsplit('.').next() {
         Some("gelu") => (Function::Gelu, 15usize),
+        Some("tanh") => (Function::Tanh, 15),
         Some("reciprocal") => (Function::Reciprocal { shift: HexFloat(config.power_softmax.eps) }, 31),
         _ => (Function::InverseSqrt { shift }, 15),
     };
