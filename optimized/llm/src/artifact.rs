@@ -105,8 +105,15 @@ impl Model {
         let config = ModelConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?;
         let text = read_text(&directory.join("polynomials.json"), MAX_JSON_BYTES)?;
         let polynomials = Polynomials::from_json(&text, &config)?;
-        let bytes = read_limited(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| LlmError::File {
+        Self::read(config, polynomials, &read_limited(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES)?)
+    }
+
+    /// Reads the weights from the bytes of a `model.safetensors`; the other two parts must have been checked.
+    ///
+    /// # Errors
+    /// [`LlmError::File`] or [`LlmError::Tensor`].
+    pub fn read(config: ModelConfig, polynomials: Polynomials, weights: &[u8]) -> Result<Self> {
+        let tensors = SafeTensors::deserialize(weights).map_err(|error| LlmError::File {
             file: WEIGHTS.to_owned(),
             operation: "header".to_owned(),
             expected: "a safetensors file".to_owned(),
