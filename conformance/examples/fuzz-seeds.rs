@@ -15,6 +15,7 @@ use touchstone_ckks::ckks::{encrypt_secret, encryption_stream_keys};
 use touchstone_ckks::{
     Complex64, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, Security, Seed,
 };
+use touchstone_spec::artifact::{Polynomials, Stream};
 use touchstone_spec::hexfloat::HexFloat;
 use touchstone_spec::protocol::{
     Answer, Closed, Failure, Fetched, Form, Greeting, Open, Opened, PROTOCOL, Ran, Request, Run, Skip, Stored,
@@ -105,7 +106,12 @@ fn documents(corpus: &Corpus) -> Done {
     for directory in ["arithmetic", "scheme", "circuit"] {
         corpus.copy("vectors", &format!("conformance/vectors/{directory}"), ".json", 8 << 10)?;
     }
-    corpus.copy("polynomials", "models/fairy-1l", "polynomials.json", 64 << 10)?;
+    let text = fs::read_to_string("models/fairy-1l/polynomials.json")?;
+    let mut polynomials = Polynomials::from_json(&text, &models::decoder(true))?;
+    corpus.add("polynomials", "fairy-1l", text.as_bytes())?;
+    let (observed, limit) = (HexFloat(1.5), HexFloat(2.0));
+    polynomials.streams = vec![Stream { tap: "layers.0.residual".to_owned(), observed, limit }];
+    corpus.add("polynomials", "streams", serde_json::to_string(&polynomials)?.as_bytes())?;
     corpus.copy("decoder_config", "models/fairy-1l", "config.json", 8 << 10)?;
     for tied in [false, true] {
         let text = serde_json::to_string(&models::decoder(tied))?;

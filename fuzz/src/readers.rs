@@ -243,7 +243,8 @@ pub fn decoder_weights(data: &[u8]) -> bool {
     let limit = weights_limit(data);
     let mut accepted = false;
     for config in [decoder(false), decoder(true)] {
-        let none = Polynomials { format: String::new(), calibration: String::new(), sites: Vec::new() };
+        let none =
+            Polynomials { format: String::new(), calibration: String::new(), sites: Vec::new(), streams: Vec::new() };
         let copy = config.clone();
         let fast = limited(limit, || fast::Model::read(copy, none, data));
         let exact = limited(limit, || model::read_model(&config, data));

@@ -42,7 +42,12 @@ pub fn cases() -> Vec<Case> {
     PRESETS.into_iter().map(case).collect()
 }
 
+/// Operations on toy rings take microseconds: inside the pool no thread waits for another one to take them over.
 fn run(fixture: &Fixture, count: usize, options: &Options, checks: Checks) -> Result<CaseOutcome, ConformError> {
+    rayon::scope(|_| run_here(fixture, count, options, checks))
+}
+
+fn run_here(fixture: &Fixture, count: usize, options: &Options, checks: Checks) -> Result<CaseOutcome, ConformError> {
     let bench = Bench::new(fixture, count, LENGTH)?;
     let cases = u32::try_from(count).map_err(|error| side("reference", "number of programs", error))?;
     let config = Config { cases, failure_persistence: None, max_shrink_iters: SHRINKS, ..Config::default() };
