@@ -15,6 +15,7 @@ pub mod coverage;
 pub mod error;
 pub mod metrics;
 pub mod model;
+pub mod programs;
 pub mod report;
 pub mod runner;
 pub mod scheme;

@@ -9,6 +9,7 @@ use touchstone_spec::record::{CaseRecord, RECORD_FORMAT, RunRecord};
 #[must_use]
 pub fn all_cases() -> Vec<Case> {
     let mut cases = crate::scheme::cases();
+    cases.extend(crate::programs::cases());
     cases.extend(crate::circuit::cases());
     cases.extend(crate::model::cases());
     cases

@@ -9,6 +9,21 @@ use std::collections::BTreeMap;
 /// Version tag of a run record.
 pub const RECORD_FORMAT: &str = "touchstone-run-1";
 
+/// Where errors are made, between a tap of that part of a network and the taps before it (`r[noise.layer.fresh]`): the
+/// names under which both sides break bounds down.
+pub const ERROR_ORIGINS: [&str; 10] = [
+    "stream",
+    "layernorm",
+    "query, key, value",
+    "scores",
+    "powers",
+    "reciprocal",
+    "weighted values",
+    "output",
+    "mlp",
+    "head",
+];
+
 /// One conformance run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {

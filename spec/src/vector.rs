@@ -3,10 +3,15 @@
 //! A file holds the cases of one operation under one preset. Numbers are text, either hexadecimal floats or decimal
 //! integers, so that no parser rounds them; large arrays lie in side files. Whoever runs vectors needs a JSON parser.
 
+mod value;
+
+pub use value::{DataType, FileArray, Value};
+
 use crate::SpecError;
 use crate::hexfloat::HexFloat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use value::wrong;
 
 /// Version tag of a vector file (`r[vector.file]`).
 pub const VECTOR_FORMAT: &str = "touchstone-vectors-1";
@@ -202,187 +207,6 @@ impl Accept {
     }
 }
 
-/// A datum of a case (`r[vector.value]`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// A hexadecimal float, a decimal integer or a word.
-    Text(String),
-    /// An array, row-major.
-    List(Vec<Value>),
-    /// An array in a side file.
-    File(FileArray),
-    /// Reals with a certified radius each.
-    Certified {
-        /// Midpoints.
-        mid: Box<Value>,
-        /// Radii, of the same shape.
-        rad: Box<Value>,
-    },
-    /// A record such as a ciphertext.
-    Record(BTreeMap<String, Value>),
-}
-
-/// An array in a side file: little-endian, row-major (`r[vector.side-file]`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileArray {
-    /// Path relative to the vector directory.
-    pub file: String,
-    /// SHA-256 of the file, hexadecimal.
-    pub sha256: String,
-    /// Element type.
-    pub dtype: DataType,
-    /// Lengths, outermost first.
-    pub shape: Vec<usize>,
-}
-
-/// Element type of a side file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataType {
-    /// Unsigned 64-bit integers.
-    U64,
-    /// IEEE 754 binary64.
-    F64,
-}
-
-impl Value {
-    /// A real number.
-    #[must_use]
-    pub fn real(x: f64) -> Self {
-        Self::Text(HexFloat(x).to_string())
-    }
-
-    /// An integer.
-    #[must_use]
-    pub fn integer(x: impl std::fmt::Display) -> Self {
-        Self::Text(x.to_string())
-    }
-
-    /// A word.
-    #[must_use]
-    pub fn word(x: &str) -> Self {
-        Self::Text(x.to_owned())
-    }
-
-    /// An array of reals.
-    #[must_use]
-    pub fn reals(x: &[f64]) -> Self {
-        Self::List(x.iter().map(|&x| Self::real(x)).collect())
-    }
-
-    /// An array of integers.
-    #[must_use]
-    pub fn integers<T: std::fmt::Display>(x: &[T]) -> Self {
-        Self::List(x.iter().map(Self::integer).collect())
-    }
-
-    /// Reals with radii.
-    #[must_use]
-    pub fn certified(mid: &[f64], rad: &[f64]) -> Self {
-        Self::Certified { mid: Box::new(Self::reals(mid)), rad: Box::new(Self::reals(rad)) }
-    }
-
-    /// The text of a scalar.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for anything but a scalar; `what` names it in the message.
-    pub fn text(&self, what: &str) -> Result<&str, SpecError> {
-        match self {
-            Self::Text(text) => Ok(text),
-            other => Err(wrong(what, "text", other.kind())),
-        }
-    }
-
-    /// A real: hexadecimal float or decimal integer.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for other values.
-    pub fn as_real(&self, what: &str) -> Result<f64, SpecError> {
-        let text = self.text(what)?;
-        if let Ok(number) = HexFloat::parse(text) {
-            return Ok(number.0);
-        }
-        let integer: i64 = text.parse().map_err(|_| wrong(what, "a hexadecimal float or decimal integer", text))?;
-        Ok(integer as f64)
-    }
-
-    /// An integer of any type that is read from decimal digits.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for other values and integers out of range.
-    pub fn as_integer<T: std::str::FromStr>(&self, what: &str) -> Result<T, SpecError> {
-        let text = self.text(what)?;
-        text.parse().map_err(|_| wrong(what, "a decimal integer of this field's range", text))
-    }
-
-    /// The entries of an array; side files must have been read before.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for anything but a list.
-    pub fn list(&self, what: &str) -> Result<&[Value], SpecError> {
-        match self {
-            Self::List(entries) => Ok(entries),
-            other => Err(wrong(what, "an array", other.kind())),
-        }
-    }
-
-    /// A vector of reals.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for other values.
-    pub fn as_reals(&self, what: &str) -> Result<Vec<f64>, SpecError> {
-        self.list(what)?.iter().map(|entry| entry.as_real(what)).collect()
-    }
-
-    /// A matrix of reals, one inner vector per row; rows may differ in length.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for other values.
-    pub fn as_rows(&self, what: &str) -> Result<Vec<Vec<f64>>, SpecError> {
-        self.list(what)?.iter().map(|row| row.as_reals(what)).collect()
-    }
-
-    /// All scalars of nested arrays in row-major order.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] for records and unread side files.
-    pub fn flatten<'a>(&'a self, what: &str) -> Result<Vec<&'a str>, SpecError> {
-        match self {
-            Self::Text(text) => Ok(vec![text]),
-            Self::List(entries) => {
-                let parts = entries.iter().map(|entry| entry.flatten(what)).collect::<Result<Vec<_>, _>>()?;
-                Ok(parts.concat())
-            }
-            other => Err(wrong(what, "nested arrays", other.kind())),
-        }
-    }
-
-    /// A field of a record.
-    ///
-    /// # Errors
-    /// [`SpecError::Field`] if this is no record or has no such field.
-    pub fn field(&self, what: &str, name: &str) -> Result<&Value, SpecError> {
-        let Self::Record(fields) = self else {
-            return Err(wrong(what, "a record", self.kind()));
-        };
-        fields.get(name).ok_or_else(|| wrong(what, &format!("field {name:?}"), "none"))
-    }
-
-    /// What the value is, in a word.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "text",
-            Self::List(_) => "an array",
-            Self::File(_) => "a side file",
-            Self::Certified { .. } => "certified reals",
-            Self::Record(_) => "a record",
-        }
-    }
-}
-
 impl Call {
     /// Reads `{"op": ..., "inputs": {...}}`; other fields are ignored, so that a whole case can be read.
     ///
@@ -445,10 +269,6 @@ impl VectorFile {
     }
 }
 
-fn wrong(what: &str, expected: &str, got: &str) -> SpecError {
-    SpecError::Field { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,21 +280,5 @@ mod tests {
         assert_eq!(call.integer::<u32>("p").unwrap(), 4);
         assert!(call.integer::<u32>("x").is_err() && call.real("q").is_err());
         assert!(Call::from_json("test", r#"{"op":"gelu","inputs":{"x":1.5}}"#).is_err(), "JSON numbers are refused");
-    }
-
-    #[test]
-    fn values_keep_their_kind_through_json() {
-        let file = FileArray { file: "a.bin".into(), sha256: "00".into(), dtype: DataType::U64, shape: vec![2, 3] };
-        let values = [
-            Value::real(0.1),
-            Value::integers(&[1u64, 2]),
-            Value::certified(&[1.0], &[0.0]),
-            Value::File(file),
-            Value::Record(BTreeMap::from([("level".to_owned(), Value::integer(3))])),
-        ];
-        for value in values {
-            let text = serde_json::to_string(&value).unwrap();
-            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value, "{text}");
-        }
     }
 }

@@ -15,7 +15,7 @@ use touchstone_ckks::{Complex64, Evaluator};
 use touchstone_reference::circuits::{Circuits, LinearMap};
 use touchstone_reference::error::ReferenceError;
 
-pub fn all() -> Vec<Circuit> {
+pub(super) fn all() -> Vec<Circuit> {
     let circuit = |name, rule, about, draw| Circuit { name, rule, about, unit_tolerance: 0, draw };
     vec![
         Circuit {

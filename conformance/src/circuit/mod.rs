@@ -6,7 +6,7 @@
 
 mod bootstrap;
 mod inverses;
-mod linear;
+pub(crate) mod linear;
 mod pair;
 mod polynomials;
 mod sums;

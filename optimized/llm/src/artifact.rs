@@ -109,9 +109,16 @@ impl Model {
         let config = ModelConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?;
         let text = read_text(&directory.join("polynomials.json"), MAX_JSON_BYTES)?;
         let polynomials = Polynomials::from_json(&text, &config)?;
-        let bytes = read_limited(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES)?;
+        Self::read(config, polynomials, &read_limited(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES)?)
+    }
+
+    /// Reads the weights from the bytes of a `model.safetensors`; the other two parts must have been checked.
+    ///
+    /// # Errors
+    /// [`LlmError::File`] or [`LlmError::Tensor`].
+    pub fn read(config: ModelConfig, polynomials: Polynomials, weights: &[u8]) -> Result<Self> {
         let (d, f, v) = (config.hidden_size, config.intermediate_size, config.vocab_size);
-        let reader = Reader { tensors: parse_weights(&bytes)? };
+        let reader = Reader { tensors: parse_weights(weights)? };
         let embedding = reader.matrix("gpt_neox.embed_in.weight", v, d)?;
         let layers = (0..config.num_hidden_layers).map(|i| reader.layer(i, d, f)).collect::<Result<_>>()?;
         let final_norm = reader.norm("gpt_neox.final_layer_norm", d)?;

@@ -4,6 +4,7 @@ pub mod components;
 pub mod layer;
 pub mod measure;
 pub mod noise;
+pub mod program;
 pub mod secret;
 
 /// A bound, or a predicted variance, with its break-down.

@@ -23,8 +23,15 @@ use touchstone_spec::artifact::{
 /// that is not finite; [`ReferenceError::Spec`] for a configuration that the format does not admit.
 pub fn load(directory: &Path) -> Result<Model, ReferenceError> {
     let config = ModelConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?;
-    let bytes = read_limited(&directory.join("model.safetensors"), MAX_WEIGHTS_BYTES)?;
-    reader(&bytes)?.model(&config)
+    read_model(&config, &read_limited(&directory.join("model.safetensors"), MAX_WEIGHTS_BYTES)?)
+}
+
+/// Reads the weights of a decoder from the bytes of a `model.safetensors`; the configuration must have been checked.
+///
+/// # Errors
+/// [`ReferenceError::BadFile`] as for [`load`].
+pub fn read_model(config: &ModelConfig, weights: &[u8]) -> Result<Model, ReferenceError> {
+    reader(weights)?.model(config)
 }
 
 /// Reads `config.json` and `model.safetensors` of an encoder's directory (`r[encoder.shapes]`).
@@ -33,8 +40,15 @@ pub fn load(directory: &Path) -> Result<Model, ReferenceError> {
 /// As [`load`].
 pub fn load_encoder(directory: &Path) -> Result<Encoder, ReferenceError> {
     let config = EncoderConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?;
-    let bytes = read_limited(&directory.join("model.safetensors"), MAX_WEIGHTS_BYTES)?;
-    reader(&bytes)?.encoder(&config)
+    read_encoder(&config, &read_limited(&directory.join("model.safetensors"), MAX_WEIGHTS_BYTES)?)
+}
+
+/// Reads the weights of an encoder from the bytes of a `model.safetensors`; the configuration must have been checked.
+///
+/// # Errors
+/// [`ReferenceError::BadFile`] as for [`load`].
+pub fn read_encoder(config: &EncoderConfig, weights: &[u8]) -> Result<Encoder, ReferenceError> {
+    reader(weights)?.encoder(config)
 }
 
 /// Reads `polynomials.json` of an encoder's directory.

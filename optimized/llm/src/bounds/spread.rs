@@ -2,6 +2,8 @@
 
 use std::ops::{Add, AddAssign, Mul};
 
+pub use touchstone_spec::record::ERROR_ORIGINS as ORIGINS;
+
 /// Where an error was made: between the tap of that name and the taps before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -26,20 +28,6 @@ pub enum Origin {
     /// The LM head.
     Head = 9,
 }
-
-/// Names of the origins, in the order of [`Spread`].
-pub const ORIGINS: [&str; 10] = [
-    "stream",
-    "layernorm",
-    "query, key, value",
-    "scores",
-    "powers",
-    "reciprocal",
-    "weighted values",
-    "output",
-    "mlp",
-    "head",
-];
 
 /// Standard deviations by origin; their sum bounds the standard deviation of the whole, whatever the dependence
 /// (`r[noise.layer]`).

@@ -3,19 +3,7 @@
 use crate::model::Matrix;
 use std::ops::{Add, Mul};
 
-/// Where errors are made: between a tap of that part of the network and the taps before it (`r[noise.layer.fresh]`).
-pub const ORIGINS: [&str; 10] = [
-    "stream",
-    "layernorm",
-    "query, key, value",
-    "scores",
-    "powers",
-    "reciprocal",
-    "weighted values",
-    "output",
-    "mlp",
-    "head",
-];
+pub use touchstone_spec::record::ERROR_ORIGINS as ORIGINS;
 
 /// Indices into [`ORIGINS`].
 pub(super) mod origin {
