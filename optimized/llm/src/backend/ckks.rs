@@ -41,6 +41,11 @@ impl<'a> Encrypted<'a> {
         self.profile.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Rotations among the given ones that are not the identity.
+    fn switches(&self, steps: &[i64]) -> usize {
+        steps.iter().filter(|step| step.rem_euclid(self.slots() as i64) != 0).count()
+    }
+
     /// Runs one operation and books its time and its key switches and encodings.
     fn timed<T>(
         &self,
@@ -138,12 +143,11 @@ impl Backend for Encrypted<'_> {
     }
 
     fn rotate(&self, a: &Ciphertext, steps: i64) -> Result<Ciphertext> {
-        self.timed(Operation::Rotation, 1, 0, || self.evaluator.rotate(a, steps))
+        self.timed(Operation::Rotation, self.switches(&[steps]), 0, || self.evaluator.rotate(a, steps))
     }
 
     fn rotate_many(&self, a: &Ciphertext, steps: &[i64]) -> Result<Vec<Ciphertext>> {
-        let count = steps.iter().filter(|step| **step != 0).count();
-        self.timed(Operation::HoistedRotations, count, 0, || self.evaluator.rotate_hoisted(a, steps))
+        self.timed(Operation::HoistedRotations, self.switches(steps), 0, || self.evaluator.rotate_hoisted(a, steps))
     }
 
     fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
@@ -159,8 +163,7 @@ impl Backend for Encrypted<'_> {
         };
         let start = Meter::start();
         let result = linear::apply_diagonals(self.evaluator, &self.encoder, babies, giants, counted)?;
-        let rotations = giants.iter().filter(|step| **step != 0).count();
-        self.lock().record(Operation::LinearMap, &start, rotations, encoded.into_inner());
+        self.lock().record(Operation::LinearMap, &start, self.switches(giants), encoded.into_inner());
         Ok(result)
     }
 

@@ -11,6 +11,7 @@ use touchstone_ckks::{Context, EvaluationKeys};
 use touchstone_llm::artifact::{Linear, Model, Norm};
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::plain::{Functions, forward};
+use touchstone_llm::profile::Profile;
 use touchstone_llm::session::bounds;
 
 /// A model directory and a place for keys and messages.
@@ -161,8 +162,13 @@ fn run_prints_one_json_object_and_generates_tokens() {
         assert!(value[field].is_string(), "{field} in {text}");
     }
     assert!(value["seconds"].as_f64().unwrap() > 0.0);
-    let again: serde_json::Value = serde_json::from_str(&world.accepts(&run)).unwrap();
-    assert_eq!(again["fidelity"], value["fidelity"], "a fixed seed repeats a run");
+    let profiled = [&run[..], &["--profile-json", "@profile.json", "--profile-html", "@profile.html"]].concat();
+    let again: serde_json::Value = serde_json::from_str(&world.accepts(&profiled)).unwrap();
+    assert_eq!(again["fidelity"], value["fidelity"], "a fixed seed repeats a run, recorded or not");
+    let profile = Profile::parse(&std::fs::read_to_string(world.path("profile.json")).unwrap()).unwrap();
+    assert_eq!((profile.passes, profile.primitives.is_empty()), (3, false));
+    let page = std::fs::read_to_string(world.path("profile.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("touchstone run, 2 tokens"), "{page}");
     // The seed that a run was killed with is used again; a finished run leaves nothing.
     std::fs::create_dir(world.path("kept")).unwrap();
     std::fs::write(world.path("kept/client.seed"), "5").unwrap();
