@@ -90,10 +90,11 @@ fn by_part(part: &str) -> Node {
     match part {
         "query-key products" | "weighted values" => Node::CiphertextMatmul,
         "GELU" => Node::Gelu,
-        "residual" | "bootstrapping" => Node::Repack,
+        "bootstrapping" => Node::Repack,
+        "last token" | "mean over tokens" | "pooler" | "classifier" => Node::Head,
         _ if part.starts_with("layernorm") => Node::InverseSqrt,
         _ if part.starts_with("power-softmax") => Node::PowerSoftmax,
-        "last token" => Node::Head,
+        _ if part.starts_with("residual") => Node::Repack,
         _ if part.ends_with("head") => Node::Head,
         _ if part.ends_with("map") || part.ends_with("maps") => Node::PlaintextMatmul,
         _ => Node::Other,
@@ -134,6 +135,8 @@ mod tests {
             ("GELU", Add, Node::Repack),
             ("LM head", LinearMap, Node::Head),
             ("LM head", Add, Node::Head),
+            ("pooler", Polynomial, Node::Head),
+            ("residual branch", LinearMap, Node::Repack),
             ("nobody knows", Rotation, Node::Other),
         ] {
             assert_eq!(Node::of(part, operation), node, "{part}, {operation:?}");
