@@ -148,14 +148,16 @@ fn spread(width: usize) -> __m256i {
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(half.as_ptr().cast()) })
 }
 
-/// Residues `i..i + 4` of a packed limb as doubles; `spread` is that of their width.
+/// Four packed residues as doubles; `spread` is that of their width.
+///
+/// # Safety
+/// `x` is readable for `2 width + 16` bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn load_packed(limb: &PackedLimb, width: usize, spread: __m256i, i: usize) -> __m256d {
-    let x = &limb.bytes()[i * width..][..2 * width + 16];
-    // SAFETY: `x` holds sixteen bytes from its start and from residue 2 on.
-    let halves = unsafe { [x.as_ptr(), x.as_ptr().add(2 * width)].map(|half| _mm_loadu_si128(half.cast())) };
-    to_f64(_mm256_shuffle_epi8(_mm256_set_m128i(halves[1], halves[0]), spread))
+unsafe fn load_packed(x: *const u8, width: usize, spread: __m256i) -> __m256d {
+    // SAFETY: by the contract of this function.
+    let (low, high) = unsafe { (_mm_loadu_si128(x.cast()), _mm_loadu_si128(x.add(2 * width).cast())) };
+    to_f64(_mm256_shuffle_epi8(_mm256_set_m128i(high, low), spread))
 }
 
 /// See [`Kernels::dot2_packed`](crate::arith::Kernels::dot2_packed).
@@ -163,20 +165,28 @@ fn load_packed(limb: &PackedLimb, width: usize, spread: __m256i, i: usize) -> __
 pub(super) fn dot2_packed(m: &Modulus, out: [&mut [u64]; 2], digits: &[&[u64]], keys: [&[&PackedLimb]; 2]) {
     let n = out[0].len();
     let width = PackedLimb::width(m);
-    if !n.is_multiple_of(LANES) || keys.iter().any(|key| key.iter().any(|limb| limb.size() != n * width)) {
+    let fits = |key: &[&PackedLimb]| key.iter().all(|limb| limb.size() == n * width);
+    if !n.is_multiple_of(LANES) || !digits.iter().all(|digit| digit.len() == n) || !keys.into_iter().all(fits) {
         return (scalar::TABLE.dot2_packed)(m, out, digits, keys);
     }
     let (f, spread) = (Field::new(m), spread(width));
     let start = _mm256_set1_pd(UNSIGNED_START);
     let [out0, out1] = out;
+    let term = |((digit, key0), key1): ((&&[u64], &&PackedLimb), &&PackedLimb)| {
+        (digit.as_ptr(), key0.bytes().as_ptr(), key1.bytes().as_ptr())
+    };
+    let terms: Vec<_> = digits.iter().zip(keys[0]).zip(keys[1]).map(term).collect();
     for i in (0..n).step_by(LANES) {
         let mut carry = [_mm256_setzero_pd(); 2];
-        for first in (0..digits.len()).step_by(GROUP) {
+        for group in terms.chunks(GROUP) {
             let mut sums = [Sum::new(start); 2];
-            for j in first..digits.len().min(first + GROUP) {
-                let d = load(digits[j], i);
-                sums[0].add(d, load_packed(keys[0][j], width, spread, i));
-                sums[1].add(d, load_packed(keys[1][j], width, spread, i));
+            for &(digit, key0, key1) in group {
+                // SAFETY: digits have `n` residues, keys `n width` bytes and 16 more, and `i + 4 <= n`.
+                unsafe {
+                    let d = to_f64(_mm256_loadu_si256(digit.add(i).cast()));
+                    sums[0].add(d, load_packed(key0.add(i * width), width, spread));
+                    sums[1].add(d, load_packed(key1.add(i * width), width, spread));
+                }
             }
             for (carry, sum) in carry.iter_mut().zip(sums) {
                 *carry = sum.fold(f, start, *carry);
