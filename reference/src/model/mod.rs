@@ -23,7 +23,10 @@ pub use encoder::{Encoder, EncoderInput, EncoderLayer, embedding_rows, encoder_f
 pub use gpt_neox::{forward, forward_embedded};
 pub use graph::Observer;
 pub use iterations::{Goldschmidt, newton_inverse_sqrt, newton_reciprocal};
-pub use load::{load, load_encoder, load_encoder_polynomials, load_polynomials, load_tokenizer, read_limited};
+pub use load::{
+    load, load_config, load_encoder, load_encoder_polynomials, load_polynomials, load_tokenizer, read_config,
+    read_limited,
+};
 pub use norm::{centre, layer_norm, polynomial_layer_norm, variance};
 pub use power_softmax::{Form, masked_power_softmax, polynomial_power_softmax, power_softmax};
 pub use rotary::rotary;
