@@ -12,4 +12,5 @@ pub mod model;
 pub mod ring;
 pub mod rungs;
 pub mod sample;
+pub mod synth;
 pub mod vectors;

@@ -3,9 +3,11 @@
 //! Weights are in `model.safetensors` under Hugging Face GPT-NeoX names, the tokenizer in `tokenizer.json`.
 
 mod encoder;
+mod family;
 mod polynomials;
 
 pub use encoder::{EncoderConfig, EncoderKind, Pooling};
+pub use family::AnyConfig;
 pub use polynomials::{ErrorKind, Function, POLYNOMIALS_FORMAT, Polynomials, Refinement, Site, Stream, stream_tap};
 
 use crate::SpecError;

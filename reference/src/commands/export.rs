@@ -1,16 +1,16 @@
 //! `reference export`: from a trained model to a polynomial-model directory.
 
-use anyhow::{Context, ensure};
+use super::card::{file_name, report};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use touchstone_reference::export::{
-    Agreement, Calibration, Prompts, Targets, calibrate, first_layer_denominator, replace,
+    Calibration, Prompts, Targets, Trained, calibrate, first_layer_denominator, replace,
 };
-use touchstone_reference::model::{Model, load, load_tokenizer};
-use touchstone_spec::artifact::{ErrorKind, Function, ModelConfig, Polynomials, Site, Stream};
+use touchstone_reference::model::load_tokenizer;
+use touchstone_spec::artifact::{AnyConfig, Polynomials};
 
 /// Seeds of the rare-token prompts for calibration and for the comparison.
 const SEEDS: [u64; 2] = [1, 2];
@@ -56,21 +56,21 @@ pub struct Export {
 
 pub fn run(arguments: &Export) -> anyhow::Result<()> {
     ensure!(arguments.margin >= 1.0, "--margin: expected at least 1, got {}", arguments.margin);
-    let model = load(&arguments.source)?;
+    let trained = Trained::load(&arguments.source)?;
+    let model = trained.network();
     let tokenizer = load_tokenizer(&arguments.source)?;
-    let context = model.config.max_position_embeddings;
     let draw = |path: &Path, windows: usize, seed: u64| -> anyhow::Result<[Prompts; 2]> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let natural = Prompts::natural(&tokenizer, &text, context, windows)?;
-        let rare = Prompts::rare(&natural, model.config.vocab_size as u32, seed);
+        let natural = Prompts::natural(&tokenizer, &text, model.context(), model.padding(), windows)?;
+        let rare = Prompts::rare(&natural, model.vocabulary(), seed);
         Ok([natural, rare])
     };
     let prompts = draw(&arguments.calibration, arguments.windows, SEEDS[0])?;
     let held_out = draw(held_out_path(arguments), arguments.held_out_windows, SEEDS[1])?;
-    let calibration = measure(arguments, &model, &prompts)?;
-    let (polynomials, agreements) = replace(&model, &calibration, &held_out, &targets(arguments))?;
-    let report = format!("{}\n{}\n{}", table(&polynomials), streams(&polynomials), summary(&held_out, &agreements));
-    write(arguments, &model.config, &polynomials, &report)?;
+    let calibration = measure(arguments, &trained, &prompts)?;
+    let (polynomials, agreements) = replace(model, &calibration, &held_out, &targets(arguments))?;
+    let report = report(&polynomials, &held_out, &agreements);
+    write(arguments, &trained.config(), &polynomials, &report)?;
     println!("{report}");
     Ok(())
 }
@@ -88,11 +88,11 @@ fn held_out_path(arguments: &Export) -> &Path {
 }
 
 /// Ranges of all sites, and the first layer's largest denominator if asked for.
-fn measure(arguments: &Export, model: &Model, prompts: &[Prompts; 2]) -> anyhow::Result<Calibration> {
+fn measure(arguments: &Export, trained: &Trained, prompts: &[Prompts; 2]) -> anyhow::Result<Calibration> {
     let [natural, rare] = prompts;
-    let (count, context) = (natural.windows.len() + rare.windows.len(), model.config.max_position_embeddings);
+    let (count, context) = (natural.windows.len() + rare.windows.len(), trained.network().context());
     eprintln!("calibrating on {count} sequences of {context} tokens");
-    let ranges = calibrate(model, prompts)?;
+    let ranges = calibrate(trained.network(), prompts)?;
     let mut description = format!(
         "{count} sequences of {context} tokens ({}: {}; rare tokens: {}), margin {}",
         file_name(&arguments.calibration),
@@ -102,6 +102,7 @@ fn measure(arguments: &Export, model: &Model, prompts: &[Prompts; 2]) -> anyhow:
     );
     let mut ceilings = BTreeMap::new();
     if arguments.every_prompt {
+        let Trained::Decoder(model) = trained else { bail!("--every-prompt: expected a decoder, got an encoder") };
         let most = first_layer_denominator(model)?;
         description += &format!("; the first layer's denominators are at most {most:.5} on any prompt");
         ceilings.insert("layers.0.reciprocal".to_owned(), most);
@@ -109,7 +110,7 @@ fn measure(arguments: &Export, model: &Model, prompts: &[Prompts; 2]) -> anyhow:
     Ok(Calibration { ranges, ceilings, margin: arguments.margin, description })
 }
 
-fn write(arguments: &Export, config: &ModelConfig, polynomials: &Polynomials, report: &str) -> anyhow::Result<()> {
+fn write(arguments: &Export, config: &AnyConfig, polynomials: &Polynomials, report: &str) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out).with_context(|| format!("creating {}", arguments.out.display()))?;
     let put = |name: &str, content: &[u8]| {
         let path = arguments.out.join(name);
@@ -133,10 +134,6 @@ fn write(arguments: &Export, config: &ModelConfig, polynomials: &Polynomials, re
         put("CARD.md", opening.as_bytes())?;
     }
     put("README.md", card(arguments, &opening, &polynomials.calibration, report).as_bytes())
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// The model card: the given opening, then what was measured and how.
@@ -168,61 +165,4 @@ fn card(arguments: &Export, opening: &str, calibration: &str, report: &str) -> S
         arguments.held_out_windows,
         arguments.margin,
     )
-}
-
-/// One row per set of held-out prompts.
-fn summary(held_out: &[Prompts], agreements: &[Agreement]) -> String {
-    let mut text = "Against the exact functions, binary64, logits of the last prompt position; an escape is a prompt with \
-                    an input outside its interval, or an entry of the stream beyond its limit, at any position:\n\n| held-out prompts | number | largest difference of \
-                    a logit | same most likely token | escapes |\n|---|---|---|---|---|"
-        .to_owned();
-    for (set, agreement) in held_out.iter().zip(agreements) {
-        let Agreement { prompts, max_difference, same_token, escapes } = agreement;
-        text += &format!("\n| {} | {prompts} | {max_difference:.2e} | {same_token} | {escapes} |", set.description);
-    }
-    text
-}
-
-fn table(polynomials: &Polynomials) -> String {
-    let mut text =
-        String::from("| site | observed | certified on | degree | certified error |\n|---|---|---|---|---|\n");
-    for site in &polynomials.sites {
-        let [observed, interval] = [site.observed, site.interval].map(|ends| ends.map(|x| format!("{:.5}", x.0)));
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "| {} ({}) | {} .. {} | {} .. {} | {} | {:.3e} {} |",
-            site.site,
-            formula(site),
-            observed[0],
-            observed[1],
-            interval[0],
-            interval[1],
-            site.coefficients.len() - 1,
-            site.sup_error.0,
-            match site.error_kind {
-                ErrorKind::Absolute => "absolute",
-                ErrorKind::Relative => "relative",
-            }
-        );
-    }
-    text
-}
-
-/// One row per tap of the residual stream.
-fn streams(polynomials: &Polynomials) -> String {
-    let mut text = String::from("| residual stream | largest absolute value observed | limit |\n|---|---|---|\n");
-    for Stream { tap, observed, limit } in &polynomials.streams {
-        text += &format!("| {tap} | {:.5} | {:.5} |\n", observed.0, limit.0);
-    }
-    text
-}
-
-fn formula(site: &Site) -> String {
-    match site.function {
-        Function::InverseSqrt { shift } => format!("1 / sqrt(x + {:e})", shift.0),
-        Function::Reciprocal { shift } => format!("1 / (x + {:e})", shift.0),
-        Function::Gelu => "GELU".to_owned(),
-        Function::Tanh => "tanh".to_owned(),
-    }
 }

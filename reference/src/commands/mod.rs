@@ -1,10 +1,12 @@
 //! The subcommands, one file each.
 
 mod approx;
+mod card;
 mod eval;
 mod export;
 mod model;
 mod noise;
+mod synth;
 mod vectors;
 
 use clap::Subcommand;
@@ -14,6 +16,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Calibrate a trained model and write its polynomial-model directory.
     Export(export::Export),
+    /// Draw the weights of a model from a seed and write its polynomial-model directory.
+    Synth(synth::Synth),
     /// Fit a polynomial to one function and certify its error.
     Approx(approx::Approx),
     /// Evaluate one function in interval arithmetic.
@@ -30,6 +34,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Export(arguments) => export::run(&arguments),
+        Command::Synth(arguments) => synth::run(&arguments),
         Command::Approx(arguments) => approx::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),

@@ -29,8 +29,11 @@ pub struct Run {
     #[arg(long)]
     model: PathBuf,
     /// Text whose continuation is scored.
-    #[arg(long)]
-    prompt: String,
+    #[arg(long, required_unless_present = "tokens")]
+    prompt: Option<String>,
+    /// Token ids in place of a text, for models without a tokenizer.
+    #[arg(long, value_delimiter = ',', conflicts_with = "prompt")]
+    tokens: Vec<u32>,
     /// What replaces the functions.
     #[arg(long, value_enum, default_value_t = RungName::R0)]
     rung: RungName,
@@ -50,8 +53,13 @@ pub struct Run {
 
 pub fn run(arguments: &Run) -> anyhow::Result<()> {
     let model = load(&arguments.model)?;
-    let tokenizer = load_tokenizer(&arguments.model)?;
-    let prompt = encode(&tokenizer, &arguments.prompt)?;
+    let (prompt, tokenizer) = match &arguments.prompt {
+        Some(text) => {
+            let tokenizer = load_tokenizer(&arguments.model)?;
+            (encode(&tokenizer, text)?, Some(tokenizer))
+        }
+        None => (arguments.tokens.clone(), None),
+    };
     anyhow::ensure!(!prompt.is_empty(), "--prompt: expected at least one token, got none");
     let context = model.config.max_position_embeddings;
     anyhow::ensure!(prompt.len() <= context, "--prompt: expected at most {context} tokens, got {}", prompt.len());
@@ -75,8 +83,8 @@ pub fn run(arguments: &Run) -> anyhow::Result<()> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&i, &j| logits[j].mid().total_cmp(&logits[i].mid()));
     for &token in order.iter().take(arguments.top) {
-        let text = tokenizer.decode(&[token as u32], false).unwrap_or_default();
-        println!("{token:6}  {:<14} {:.20}", format!("{text:?}"), logits[token]);
+        let text = tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode(&[token as u32], false).ok());
+        println!("{token:6}  {:<14} {:.20}", text.map_or_else(String::new, |text| format!("{text:?}")), logits[token]);
     }
     eprintln!("{} tokens in {:.2} s", tokens.len(), start.elapsed().as_secs_f64());
     Ok(())

@@ -1,5 +1,6 @@
 //! Token sequences for calibration and for the comparison of rungs.
 
+use super::random::SplitMix64;
 use crate::error::ReferenceError;
 use crate::model::{cyclic, encode};
 use tokenizers::Tokenizer;
@@ -9,7 +10,30 @@ const SEPARATOR: &str = "<|endoftext|>";
 /// One token in this many is replaced in a mixed sequence, on average.
 const REPLACED_SHARE: u64 = 10;
 
-/// Prompts in the padding convention (`r[model.pad]`).
+/// Most tokens of a short random prompt.
+const SHORT: u64 = 4;
+
+/// How a prompt is extended to the length of the context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// By repetition: decoders (`r[model.pad]`).
+    Cyclic,
+    /// By a token that no other one sees: encoders (`r[encoder.mask]`).
+    Token(u32),
+}
+
+impl Padding {
+    /// `prompt` extended or cut to `length` tokens.
+    #[must_use]
+    pub fn extend(self, prompt: &[u32], length: usize) -> Vec<u32> {
+        match self {
+            Self::Cyclic => cyclic(prompt, length),
+            Self::Token(token) => prompt.iter().copied().chain(std::iter::repeat(token)).take(length).collect(),
+        }
+    }
+}
+
+/// Padded prompts.
 #[derive(Clone, Debug)]
 pub struct Prompts {
     /// What the prompts are, for reports.
@@ -18,15 +42,23 @@ pub struct Prompts {
     pub windows: Vec<Vec<u32>>,
     /// Number of leading tokens that are the prompt proper, for each window.
     pub lengths: Vec<usize>,
+    /// How the prompts are extended.
+    pub padding: Padding,
 }
 
 impl Prompts {
     /// `count` windows evenly spread over the stories of `text`, each preceded by a short prompt from its beginning,
-    /// extended cyclically. The lengths of the short prompts go through `1..context` in turn.
+    /// padded. The lengths of the short prompts go through `1..context` in turn.
     ///
     /// # Errors
     /// [`ReferenceError::BadOperand`] when the text does not tokenise or is shorter than one window.
-    pub fn natural(tokenizer: &Tokenizer, text: &str, context: usize, count: usize) -> Result<Self, ReferenceError> {
+    pub fn natural(
+        tokenizer: &Tokenizer,
+        text: &str,
+        context: usize,
+        padding: Padding,
+        count: usize,
+    ) -> Result<Self, ReferenceError> {
         let mut all: Vec<Vec<u32>> = Vec::new();
         for story in text.split(SEPARATOR) {
             let tokens = encode(tokenizer, story.trim())?;
@@ -40,8 +72,11 @@ impl Prompts {
             });
         }
         let count = count.min(all.len());
-        let description = format!("{count} windows of text and as many short prompts repeated cyclically");
-        let mut prompts = Self { description, windows: Vec::new(), lengths: Vec::new() };
+        let padded = match padding {
+            Padding::Cyclic => "repeated cyclically",
+            Padding::Token(_) => "padded",
+        };
+        let mut prompts = Self::none(format!("{count} windows of text and as many short prompts {padded}"), padding);
         for i in 0..count {
             let window = &all[i * all.len() / count];
             prompts.push(&window[..1 + i % (context.max(2) - 1)], context);
@@ -52,18 +87,18 @@ impl Prompts {
 
     /// Prompts of rare tokens: for each of `natural` one in which every token is replaced with probability 1/10 by a
     /// token drawn uniformly from the vocabulary, and one of as many uniform tokens; then every token of the vocabulary
-    /// on its own. All are extended cyclically.
+    /// on its own. All are padded.
     ///
-    /// Draws come from the SplitMix64 generator of Steele, Lea and Flood (2014) started at `seed`.
+    /// Draws come from the generator started at `seed`.
     #[must_use]
     pub fn rare(natural: &Self, vocabulary: u32, seed: u64) -> Self {
-        let mut generator = SplitMix64(seed);
+        let mut generator = SplitMix64::new(seed);
         let count = natural.windows.len();
         let description = format!(
             "{count} of these prompts with one token in {REPLACED_SHARE} replaced by a uniformly random one, {count} prompts \
              of uniformly random tokens, and each of the {vocabulary} tokens alone"
         );
-        let mut prompts = Self { description, windows: Vec::new(), lengths: Vec::new() };
+        let mut prompts = Self::none(description, natural.padding);
         for (window, &length) in natural.windows.iter().zip(&natural.lengths) {
             let mut mixed = window[..length].to_vec();
             for token in &mut mixed {
@@ -82,28 +117,37 @@ impl Prompts {
         prompts
     }
 
+    /// Prompts of uniformly random tokens: `full` of `context` tokens, as many of 1 to `context` tokens, padded, and `short`
+    /// of 1 to 4 tokens, not padded: there the means of powers spread most, and they cost little.
+    ///
+    /// Draws come from the generator started at `seed`.
+    #[must_use]
+    pub fn uniform(vocabulary: u32, context: usize, padding: Padding, [full, short]: [usize; 2], seed: u64) -> Self {
+        let mut generator = SplitMix64::new(seed);
+        let description = format!(
+            "{full} prompts of {context} uniformly random tokens, {full} of 1 to {context} tokens, padded, and {short} of 1 \
+             to {SHORT} tokens"
+        );
+        let mut prompts = Self::none(description, padding);
+        for i in 0..2 * full + short {
+            let length = match i {
+                i if i < full => context as u64,
+                i if i < 2 * full => 1 + generator.below(context as u64),
+                _ => 1 + generator.below(SHORT.min(context as u64)),
+            };
+            let prompt: Vec<u32> = (0..length).map(|_| generator.below(u64::from(vocabulary)) as u32).collect();
+            prompts.push(&prompt, if i < 2 * full { context } else { prompt.len() });
+        }
+        prompts
+    }
+
+    fn none(description: String, padding: Padding) -> Self {
+        Self { description, windows: Vec::new(), lengths: Vec::new(), padding }
+    }
+
     fn push(&mut self, prompt: &[u32], context: usize) {
-        self.windows.push(cyclic(prompt, context));
+        self.windows.push(self.padding.extend(prompt, context));
         self.lengths.push(prompt.len());
-    }
-}
-
-/// The SplitMix64 generator: reproducible inputs, no cryptography.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    /// The next 64 bits.
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// `floor(bound * next / 2^64)`, uniform in `0..bound` up to `bound / 2^64`.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -111,18 +155,14 @@ impl SplitMix64 {
 mod tests {
     use super::*;
 
-    /// First outputs of the published C implementation for seed 1234567.
-    #[test]
-    fn generator_is_the_published_one() {
-        let mut generator = SplitMix64(1_234_567);
-        let outputs: Vec<u64> = (0..3).map(|_| generator.next_u64()).collect();
-        assert_eq!(outputs, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
-    }
-
     #[test]
     fn rare_prompts_replace_the_stated_share_and_hold_every_token() {
         let window = vec![1000u32; 64];
-        let natural = Prompts { description: String::new(), windows: vec![window; 200], lengths: vec![64; 200] };
+        let natural = Prompts {
+            windows: vec![window; 200],
+            lengths: vec![64; 200],
+            ..Prompts::none(String::new(), Padding::Cyclic)
+        };
         let rare = Prompts::rare(&natural, 500, 7);
         assert_eq!((rare.windows.len(), rare.lengths.len()), (900, 900));
         let mixed = rare.windows[..400].iter().step_by(2).flatten();
@@ -133,5 +173,20 @@ mod tests {
             assert_eq!(rare.windows[400 + token], [token as u32; 64]);
         }
         assert_eq!(Prompts::rare(&natural, 500, 7).windows, rare.windows);
+    }
+
+    #[test]
+    fn uniform_prompts_have_the_stated_lengths_and_padding() {
+        let prompts = Prompts::uniform(100, 16, Padding::Token(100), [5, 40], 3);
+        assert_eq!(prompts.lengths[..5], [16; 5]);
+        assert!(prompts.lengths[10..].iter().all(|length| (1..=4).contains(length)));
+        for (i, (window, &length)) in prompts.windows.iter().zip(&prompts.lengths).enumerate() {
+            assert_eq!(window.len(), if i < 10 { 16 } else { length });
+            assert!(
+                window[..length].iter().all(|&token| token < 100) && window[length..].iter().all(|&token| token == 100)
+            );
+        }
+        assert_eq!(Padding::Cyclic.extend(&[1, 2], 5), [1, 2, 1, 2, 1]);
+        assert_eq!(Padding::Token(9).extend(&[1, 2], 1), [1]);
     }
 }

@@ -12,8 +12,8 @@ use std::io::Read;
 use std::path::Path;
 use tokenizers::Tokenizer;
 use touchstone_spec::artifact::{
-    EncoderConfig, EncoderKind, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS_BYTES, ModelConfig, Polynomials,
-    Pooling,
+    AnyConfig, EncoderConfig, EncoderKind, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS_BYTES, ModelConfig,
+    Polynomials, Pooling,
 };
 
 /// Reads `config.json` and `model.safetensors` of a model directory.
@@ -58,6 +58,23 @@ pub fn read_encoder(config: &EncoderConfig, weights: &[u8]) -> Result<Encoder, R
 pub fn load_encoder_polynomials(directory: &Path, config: &EncoderConfig) -> Result<Polynomials, ReferenceError> {
     let text = read_text(&directory.join("polynomials.json"), MAX_JSON_BYTES)?;
     Ok(Polynomials::from_json_for(&text, &config.site_names())?)
+}
+
+/// Reads `config.json` of a model directory of either family.
+///
+/// # Errors
+/// As [`read_config`].
+pub fn load_config(directory: &Path) -> Result<AnyConfig, ReferenceError> {
+    read_config(&directory.join("config.json"))
+}
+
+/// Reads a configuration of either family.
+///
+/// # Errors
+/// [`ReferenceError::BadFile`] for an unreadable or oversized file, [`ReferenceError::Spec`] for one that the format does
+/// not admit.
+pub fn read_config(path: &Path) -> Result<AnyConfig, ReferenceError> {
+    Ok(AnyConfig::from_json(&read_text(path, MAX_JSON_BYTES)?)?)
 }
 
 fn reader(bytes: &[u8]) -> Result<Reader<'_>, ReferenceError> {

@@ -24,8 +24,8 @@ pub use gpt_neox::{forward, forward_embedded};
 pub use graph::Observer;
 pub use iterations::{Goldschmidt, newton_inverse_sqrt, newton_reciprocal};
 pub use load::{
-    load, load_encoder, load_encoder_polynomials, load_polynomials, load_tokenizer, read_encoder, read_limited,
-    read_model,
+    load, load_config, load_encoder, load_encoder_polynomials, load_polynomials, load_tokenizer, read_config,
+    read_encoder, read_limited, read_model,
 };
 pub use norm::{centre, layer_norm, polynomial_layer_norm, variance};
 pub use power_softmax::{Form, masked_power_softmax, polynomial_power_softmax, power_softmax};
