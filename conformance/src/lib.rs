@@ -1,7 +1,7 @@
 //! Error bounds between reference and optimized, layer by layer.
 //!
 //! A *case* has a permanent id, cites the rule that it checks, and ends in a [`Verdict`]. Cases of the family `scheme`
-//! compare every CKKS operation bit for bit, those of the family `circuit` whole circuits; cases of the family `model`
+//! compare every CKKS operation bit for bit, and random programs of them, those of the family `circuit` whole circuits; cases of the family `model`
 //! compare the exact model, the polynomial model and the decrypted encrypted run at every tap. A run writes one record,
 //! from which every report is printed.
 //!
