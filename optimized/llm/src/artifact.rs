@@ -127,6 +127,21 @@ impl Model {
         Ok(Self { config, polynomials, embedding, layers, final_norm, head })
     }
 
+    /// Rows of the embedding, one per token (`r[model.embed]`).
+    ///
+    /// # Errors
+    /// [`LlmError::Prompt`] for a token outside the vocabulary.
+    pub fn embed(&self, tokens: &[u32]) -> Result<Vec<Vec<f64>>> {
+        let row = |&token: &u32| match (token as usize) < self.embedding.rows {
+            true => Ok(self.embedding.row(token as usize).to_vec()),
+            false => {
+                let expected = format!("token ids below {}", self.embedding.rows);
+                Err(LlmError::Prompt { expected, got: token.to_string() })
+            }
+        };
+        tokens.iter().map(row).collect()
+    }
+
     /// The replacement at `name`.
     ///
     /// # Errors

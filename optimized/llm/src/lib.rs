@@ -5,6 +5,7 @@
 //!
 //! * [`artifact`]: the model directory.
 //! * [`layout`], [`circuit`]: packing, and the circuit over any [`backend`].
+//! * [`batched`]: its twin in the plainest packing, for many prompts at once.
 //! * [`backend`]: ciphertexts, predicted noise, or levels alone.
 //! * [`bounds`]: bounds on the errors of an encrypted run.
 //! * [`checkpoint`]: long computations that survive being killed.
@@ -15,6 +16,7 @@
 
 pub mod artifact;
 pub mod backend;
+pub mod batched;
 pub mod bounds;
 pub mod checkpoint;
 pub mod circuit;

@@ -112,6 +112,11 @@ impl Server {
         Ok(Self { evaluator: Evaluator::new(context, keys), bootstrapper })
     }
 
+    /// The backend of one run.
+    pub(crate) fn backend<'s>(&'s self, progress: &'s Progress<'s>) -> Encrypted<'s> {
+        Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress)
+    }
+
     /// Runs the circuit on an encrypted input, one ciphertext per part; returns the ciphertexts of the logits.
     ///
     /// # Errors
@@ -136,7 +141,7 @@ impl Server {
         if let Some(ct) = input.iter().find(|ct| ct.level() != level) {
             return Err(refuse(format!("level {level}"), format!("level {}", ct.level())));
         }
-        let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
+        let backend = self.backend(progress);
         let logits = circuit.run(&backend, plan, input, observer)?;
         Ok((logits, backend.profile()))
     }
@@ -154,7 +159,7 @@ impl Server {
         observer: &mut O,
         progress: &Progress<'_>,
     ) -> Result<(Vec<Ciphertext>, Profile)> {
-        let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
+        let backend = self.backend(progress);
         let logits = circuit.run_from(&backend, plan, layer, stream, observer)?;
         Ok((logits, backend.profile()))
     }

@@ -50,9 +50,9 @@ pub struct Decode {
 impl Decode {
     /// The tensor's entries from the slots of each ciphertext.
     #[must_use]
-    pub fn values(&self, slots: &[Vec<Complex64>]) -> Vec<f64> {
+    pub fn values<S: AsRef<[Complex64]>>(&self, slots: &[S]) -> Vec<f64> {
         let read = |place: &Place| {
-            let slot = slots[place.ciphertext][place.slot];
+            let slot = slots[place.ciphertext].as_ref()[place.slot];
             let part = if place.part == Part::Re { slot.re } else { slot.im };
             place.factor * part + place.offset
         };
@@ -78,12 +78,48 @@ pub trait Observer<C> {
     /// Whatever the observer runs into; the circuit stops.
     fn tap(&mut self, name: &str, ciphertexts: &[&C], decode: &Decode) -> Result<()>;
 
+    /// Called before [`Observer::tap`] where a circuit runs several prompts: the tap is that of prompt `index`.
+    fn prompt(&mut self, _index: usize) {}
+
     /// Called after each block with what the next one, number `next`, starts from: enough to go on from there later.
     ///
     /// # Errors
     /// Whatever the observer runs into; the circuit stops.
     fn boundary(&mut self, _next: usize, _stream: &[C]) -> Result<()> {
         Ok(())
+    }
+}
+
+/// One observer for each prompt of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct PerPrompt<O> {
+    /// Observers in the order of the prompts.
+    pub observers: Vec<O>,
+    current: usize,
+}
+
+impl<O> PerPrompt<O> {
+    /// One observer per prompt.
+    #[must_use]
+    pub fn new(observers: Vec<O>) -> Self {
+        Self { observers, current: 0 }
+    }
+}
+
+impl<C, O: Observer<C>> Observer<C> for PerPrompt<O> {
+    fn wants(&self, name: &str) -> bool {
+        self.observers.iter().any(|observer| observer.wants(name))
+    }
+
+    fn tap(&mut self, name: &str, ciphertexts: &[&C], decode: &Decode) -> Result<()> {
+        match self.observers.get_mut(self.current) {
+            Some(observer) if observer.wants(name) => observer.tap(name, ciphertexts, decode),
+            _ => Ok(()),
+        }
+    }
+
+    fn prompt(&mut self, index: usize) {
+        self.current = index;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The circuit on ciphertexts: a thin layer over `touchstone-ckks` that times every operation.
 
-use super::{Backend, Diagonals, Refresh, no_products};
+use super::{Backend, Diagonals, Refresh, no_products, require_terms};
 use crate::error::{LlmError, Result};
 use crate::profile::{Meter, Operation, Profile, Profiler};
 use num_complex::Complex64;
@@ -110,6 +110,18 @@ impl Backend for Encrypted<'_> {
 
     fn scale_to(&self, a: &Ciphertext, c: f64, level: usize) -> Result<Ciphertext> {
         self.timed(Operation::Rescale, 0, 0, || self.evaluator.mul_const_to_level(a, Complex64::new(c, 0.0), level))
+    }
+
+    fn weighted_sum(&self, terms: &[(&Ciphertext, f64)], level: usize) -> Result<Ciphertext> {
+        require_terms("ciphertexts", terms.iter().map(|term| term.0.level()), level)?;
+        let scale = self.evaluator.context().parameters().canonical_scale(level + 1);
+        self.timed(Operation::LinearMap, 0, 0, || {
+            self.evaluator.rescale(&self.evaluator.weighted_sum(terms, level + 1, scale * scale)?)
+        })
+    }
+
+    fn mul_i(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.timed(Operation::Add, 0, 0, || self.evaluator.mul_i(a))
     }
 
     fn accumulate(&self, sum: &mut Option<Ciphertext>, a: &Ciphertext, b: &Ciphertext) -> Result<()> {

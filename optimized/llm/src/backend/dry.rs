@@ -1,6 +1,8 @@
 //! The circuit on levels alone: which level it needs, which keys, how many operations of each kind, and what they cost.
 
-use super::{Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level};
+use super::{
+    Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level, require_terms,
+};
 use crate::error::Result;
 use crate::plan::costs::Costs;
 use num_complex::Complex64;
@@ -168,6 +170,17 @@ impl Backend for DryRun<'_> {
         require_level("scaling to a lower level", self.stage.get(), level + 1, *a)?;
         self.spend(self.costs.rescale(level + 1));
         Ok(level)
+    }
+
+    fn weighted_sum(&self, terms: &[(&usize, f64)], level: usize) -> Result<usize> {
+        require_terms(self.stage.get(), terms.iter().map(|term| *term.0), level)?;
+        self.spend(self.costs.plain_product(level + 1) * terms.len() as f64 + self.costs.rescale(level + 1));
+        Ok(level)
+    }
+
+    fn mul_i(&self, a: &usize) -> Result<usize> {
+        self.spend(self.costs.add(*a));
+        Ok(*a)
     }
 
     fn accumulate(&self, sum: &mut Option<usize>, a: &usize, b: &usize) -> Result<()> {

@@ -85,6 +85,19 @@ pub trait Backend {
     /// `level >= l`.
     fn scale_to(&self, a: &Self::Ct, c: f64, level: usize) -> Result<Self::Ct>;
 
+    /// `sum_i c_i a_i` at `level`, strictly below the level of every `a_i`: a sum of summands at `level + 1`, rescaled once
+    /// (`r[circuit.summand]`).
+    ///
+    /// # Errors
+    /// No terms, a term of level `level` or below, a weight too large for the scale.
+    fn weighted_sum(&self, terms: &[(&Self::Ct, f64)], level: usize) -> Result<Self::Ct>;
+
+    /// `i * a`, exact (`r[circuit.integer]`).
+    ///
+    /// # Errors
+    /// A ciphertext of other parameters.
+    fn mul_i(&self, a: &Self::Ct) -> Result<Self::Ct>;
+
     /// Adds `a * b` to a sum, not relinearised; equal levels (`r[ckks.mul]`).
     ///
     /// # Errors
@@ -171,6 +184,27 @@ pub trait Backend {
         self.add(a, &self.conjugate(a)?)
     }
 
+    /// `x^p`, `p` at least 1, by squaring and multiplying: `ceil(log2 p)` levels.
+    ///
+    /// # Errors
+    /// As [`Backend::mul`].
+    fn power(&self, x: Self::Ct, mut p: u32) -> Result<Self::Ct> {
+        let (mut square, mut product): (Self::Ct, Option<Self::Ct>) = (x, None);
+        loop {
+            if p % 2 == 1 {
+                product = Some(match product {
+                    Some(product) => self.mul(&product, &square)?,
+                    None => square.clone(),
+                });
+            }
+            p /= 2;
+            match product {
+                Some(product) if p == 0 => return Ok(product),
+                _ => square = self.mul(&square, &square)?,
+            }
+        }
+    }
+
     /// Adds rotations of the running sum by each of `steps` in turn.
     ///
     /// # Errors
@@ -212,6 +246,12 @@ pub(crate) fn require_equal_levels(operation: &str, a: usize, b: usize) -> Resul
 pub fn chebyshev_depth(coefficients: &[f64]) -> usize {
     let length = coefficients.iter().rposition(|c| *c != 0.0).map_or(1, |degree| degree + 1);
     length.next_power_of_two().ilog2() as usize
+}
+
+/// Refuses a weighted sum at `level` of no terms, or of terms that do not lie above it.
+pub(crate) fn require_terms(stage: &str, levels: impl Iterator<Item = usize>, level: usize) -> Result<()> {
+    let lowest = levels.min().ok_or_else(no_products)?;
+    require_level("weighted sum", stage, level + 1, lowest)
 }
 
 /// The error for a sum without summands.

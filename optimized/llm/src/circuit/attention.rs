@@ -73,12 +73,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
     /// Query, key and value layers on the normalised stream; queries carry the scale of the scores.
     pub(super) fn projections(&self, layer: usize, query_scale: f64) -> [Linear; 3] {
-        let model = self.circuit.model;
-        let layer = &model.layers[layer];
-        let [query, key, value] = weights::split_qkv(layer, model.config.head_size());
-        let fold =
-            |part: &Linear, scale| weights::after_norm(&part.weight, Some(&part.bias), &layer.attention_norm, scale);
-        [fold(&query, query_scale), fold(&key, 1.0), fold(&value, 1.0)]
+        weights::projections(self.circuit.model, layer, query_scale)
     }
 
     /// The rotary factor of a row of a part.
@@ -164,27 +159,9 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             places::pairs(layout, prompt, usize::checked_sub, |tau| factor(tau).recip())
         })?;
         backend.stage("power-softmax powers");
-        let mut powers = scores.into_iter().map(|score| self.power(score, p)).collect::<Result<Vec<_>>>()?;
+        let mut powers = scores.into_iter().map(|score| backend.power(score, p)).collect::<Result<Vec<_>>>()?;
         self.tap_all(&name("powers"), &mut powers, || places::pairs(layout, prompt, usize::checked_sub, |_| unit))?;
         Ok(powers)
-    }
-
-    /// `x^p` by squaring and multiplying, `ceil(log2 p)` levels.
-    pub(super) fn power(&self, mut square: B::Ct, mut p: u32) -> Result<B::Ct> {
-        let mut product: Option<B::Ct> = None;
-        loop {
-            if p % 2 == 1 {
-                product = Some(match product {
-                    Some(product) => self.backend.mul(&product, &square)?,
-                    None => square.clone(),
-                });
-            }
-            p /= 2;
-            match product {
-                Some(product) if p == 0 => return Ok(product),
-                _ => square = self.backend.mul(&square, &square)?,
-            }
-        }
     }
 
     /// How far the sum of powers lies above the low end of the reciprocal's interval, in the unit of the powers: in

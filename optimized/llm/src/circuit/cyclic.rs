@@ -162,7 +162,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let distance = |query: usize, key: usize| Some((query + layout.tokens - key) % layout.tokens);
         self.tap_all(&name("scores"), &mut scores, || places::pairs(layout, prompt, distance, |_| factor.recip()))?;
         backend.stage("power-softmax powers");
-        let mut powers = scores.into_iter().map(|score| self.power(score, p)).collect::<Result<Vec<_>>>()?;
+        let mut powers = scores.into_iter().map(|score| backend.power(score, p)).collect::<Result<Vec<_>>>()?;
         self.tap_all(&name("powers"), &mut powers, || places::pairs(layout, prompt, distance, |_| unit))?;
         Ok(powers)
     }

@@ -37,23 +37,23 @@ impl Circuit<'_> {
         if let Some(encoder) = self.encoder {
             return self.class_logits(encoder);
         }
-        let (vocabulary, factor) = (self.model.head.rows, 1.0 / self.logit_scale());
+        let (vocabulary, factor) = (self.model.head.rows, 1.0 / logit_scale(self.model));
         match self.reads_last_token() {
             true => places::wide_logits(&self.layout, vocabulary, factor),
             false => places::logits(&self.layout, vocabulary, self.prompt - 1, factor),
         }
     }
+}
 
-    /// Power of two by which logits are held smaller, so that no input can make them exceed the last modulus.
-    ///
-    /// A normalised vector has length at most `sqrt(d)`.
-    fn logit_scale(&self) -> f64 {
-        let head = head_layer(self.model, 1.0);
-        let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
-        let width = (self.model.config.hidden_size as f64).sqrt();
-        let reach = (0..head.weight.rows).map(|i| length(head.weight.row(i)) * width + head.bias[i].abs());
-        scale_below(reach.fold(0.0, f64::max))
-    }
+/// Power of two by which logits are held smaller, so that no input can make them exceed the last modulus.
+///
+/// A normalised vector has length at most `sqrt(d)`.
+pub(crate) fn logit_scale(model: &Model) -> f64 {
+    let head = head_layer(model, 1.0);
+    let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
+    let width = (model.config.hidden_size as f64).sqrt();
+    let reach = (0..head.weight.rows).map(|i| length(head.weight.row(i)) * width + head.bias[i].abs());
+    scale_below(reach.fold(0.0, f64::max))
 }
 
 /// The power of two that brings logits of at most `largest` into the range of the last modulus.
@@ -76,7 +76,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let normal = self.normalise(("final.layernorm", "final.inverse-sqrt"), &x, held, tokens)?;
         self.backend.stage("LM head");
         let babies: Vec<_> = self.lowered(&normal.babies, self.backend.level(&normal.factor) + 1)?;
-        let layer = head_layer(circuit.model, circuit.logit_scale());
+        let layer = head_layer(circuit.model, logit_scale(circuit.model));
         let mut logits = match circuit.reads_last_token() {
             true => self.wide_head(&babies, &normal, &layer)?,
             false => self.narrow_head(&babies, &normal, &layer)?,

@@ -25,8 +25,8 @@ mod normal;
 mod places;
 mod weights;
 
-pub(crate) use head::head_layer;
-pub(crate) use weights::{after_norm, centred, split_qkv};
+pub(crate) use head::{head_layer, logit_scale};
+pub(crate) use weights::{after_norm, centred, projections, split_qkv};
 
 use crate::artifact::{Encoder, Model};
 use crate::backend::dry::{DryRun, KeyPlan};
@@ -35,7 +35,7 @@ use crate::error::{LlmError, Result};
 use crate::layout::{Layout, Shape};
 use crate::plain::rotary_angle;
 use crate::plan::costs::Costs;
-use crate::plan::{BlockPlan, Entry, Plan};
+use crate::plan::{BlockPlan, Entry, Plan, Planned};
 use crate::tap::{Blind, Decode, Observer};
 use linear::Steps;
 use num_complex::Complex64;
@@ -168,7 +168,7 @@ impl<'a> Circuit<'a> {
         let alpha = stream_scale(self.entry_site(0)?, self.model.config.hidden_size);
         let mut rows = match self.encoder {
             Some(encoder) => encoder.embed(tokens)?,
-            None => self.embed(tokens)?,
+            None => self.model.embed(tokens)?,
         };
         for row in &mut rows {
             let mean = row.iter().sum::<f64>() / row.len() as f64;
@@ -179,19 +179,6 @@ impl<'a> Circuit<'a> {
             None => Complex64::ZERO,
         };
         Ok((0..self.layout.parts).map(|part| self.layout.fill(|row, tau| slot(part, row, tau))).collect())
-    }
-
-    /// Rows of the embedding.
-    fn embed(&self, tokens: &[u32]) -> Result<Vec<Vec<f64>>> {
-        let embedding = &self.model.embedding;
-        let row = |&token: &u32| match (token as usize) < embedding.rows {
-            true => Ok(embedding.row(token as usize).to_vec()),
-            false => {
-                let expected = format!("token ids below {}", embedding.rows);
-                Err(LlmError::Prompt { expected, got: token.to_string() })
-            }
-        };
-        tokens.iter().map(row).collect()
     }
 
     /// The prompt repeated up to the packed length.
@@ -242,20 +229,6 @@ impl<'a> Circuit<'a> {
         run.head(x, plan.head)
     }
 
-    /// The level at which block `layer` ends.
-    pub(crate) fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize> {
-        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        let x = vec![plan.entry.level; self.layout.parts];
-        let out = run.block(layer, x, plan, Entry::at(0))?;
-        Ok(out.first().copied().unwrap_or(0))
-    }
-
-    /// Whether the head has enough levels.
-    pub(crate) fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()> {
-        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        run.head(vec![level; self.layout.parts], Entry::at(level)).map(|_| ())
-    }
-
     /// The first site that reads the stream as it enters `layer`; the final one after the last layer.
     fn entry_site(&self, layer: usize) -> Result<&Site> {
         match (self.encoder, layer < self.model.layers.len()) {
@@ -275,6 +248,32 @@ impl<'a> Circuit<'a> {
     }
 }
 
+impl Planned for Circuit<'_> {
+    fn model(&self) -> &Model {
+        self.model
+    }
+
+    fn stream_bootstraps(&self) -> usize {
+        self.layout.parts
+    }
+
+    fn levels_of_refresh(&self) -> usize {
+        0
+    }
+
+    fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize> {
+        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
+        let x = vec![plan.entry.level; self.layout.parts];
+        let out = run.block(layer, x, plan, Entry::at(0))?;
+        Ok(out.first().copied().unwrap_or(0))
+    }
+
+    fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()> {
+        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
+        run.head(vec![level; self.layout.parts], Entry::at(level)).map(|_| ())
+    }
+}
+
 /// Middle and half width of a site's interval.
 pub(crate) fn interval(site: &Site) -> (f64, f64) {
     let [a, b] = site.interval.map(|bound| bound.0);
@@ -288,11 +287,11 @@ fn stream_scale(site: &Site, width: usize) -> f64 {
 
 /// The factor under which a stream is held for the LayerNorm that reads it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Held {
+pub(crate) struct Held {
     /// `alpha`, or `alpha / sqrt(2)` if `halved`.
-    scale: f64,
+    pub(crate) scale: f64,
     /// Whether sums of squares are half of what the polynomial's variable needs.
-    halved: bool,
+    pub(crate) halved: bool,
 }
 
 impl Held {
@@ -300,14 +299,15 @@ impl Held {
     ///
     /// A stream that is bootstrapped must lie in `[-1, 1]`. Without a limit, or with one that `alpha` exceeds, it is halved: no entry
     /// exceeds the length of its vector, and `alpha^2 d var` is at most `b / half <= 2` for a variance in the interval `[a, b]`.
-    fn new(site: &Site, width: usize, bootstrapped: bool, limit: Option<f64>) -> Self {
+    pub(crate) fn new(site: &Site, width: usize, bootstrapped: bool, limit: Option<f64>) -> Self {
         let alpha = stream_scale(site, width);
         let halved = bootstrapped && limit.is_none_or(|limit| alpha * limit > 1.0);
         Self { scale: if halved { alpha * std::f64::consts::FRAC_1_SQRT_2 } else { alpha }, halved }
     }
 }
 
-fn coefficients(site: &Site, factor: f64) -> Vec<f64> {
+/// Coefficients of a site times `factor`.
+pub(crate) fn coefficients(site: &Site, factor: f64) -> Vec<f64> {
     site.coefficients.iter().map(|c| c.0 * factor).collect()
 }
 

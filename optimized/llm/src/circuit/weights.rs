@@ -1,6 +1,6 @@
 //! Weights as the circuit uses them: gain and shift of LayerNorm folded in, channel means removed, public scales applied.
 
-use crate::artifact::{Layer, Linear, Matrix, Norm};
+use crate::artifact::{Layer, Linear, Matrix, Model, Norm};
 
 /// `scale * (weight (gain * x + shift) + bias)` as a linear layer on the normalised `x`.
 pub(crate) fn after_norm(weight: &Matrix, bias: Option<&[f64]>, norm: &Norm, scale: f64) -> Linear {
@@ -25,6 +25,14 @@ pub(crate) fn centred(layer: &Linear, scale: f64) -> Linear {
     let mean = layer.bias.iter().sum::<f64>() / rows as f64;
     let bias = layer.bias.iter().map(|b| scale * (b - mean)).collect();
     Linear { weight: Matrix { rows, cols, data }, bias }
+}
+
+/// Query, key and value layers of a block on the normalised stream; queries carry `query_scale`.
+pub(crate) fn projections(model: &Model, layer: usize, query_scale: f64) -> [Linear; 3] {
+    let layer = &model.layers[layer];
+    let [query, key, value] = split_qkv(layer, model.config.head_size());
+    let fold = |part: &Linear, scale| after_norm(&part.weight, Some(&part.bias), &layer.attention_norm, scale);
+    [fold(&query, query_scale), fold(&key, 1.0), fold(&value, 1.0)]
 }
 
 /// Query, key and value layers, heads side by side (`r[model.qkv]`).

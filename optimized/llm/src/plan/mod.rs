@@ -6,8 +6,8 @@
 
 pub mod costs;
 
+use crate::artifact::Model;
 use crate::backend::dry::DryRun;
-use crate::circuit::Circuit;
 use crate::error::{LlmError, Result};
 use costs::Costs;
 use touchstone_ckks::Parameters;
@@ -69,9 +69,33 @@ impl Plan {
     /// # Errors
     /// [`LlmError::Levels`] where the parameter set has too few levels for any placement, with the message of the attempt
     /// that had most levels.
-    pub fn find(circuit: &Circuit<'_>, parameters: &Parameters, costs: &Costs) -> Result<Self> {
+    pub fn find(circuit: &impl Planned, parameters: &Parameters, costs: &Costs) -> Result<Self> {
         Search::new(circuit, parameters, costs).run()
     }
+}
+
+/// A circuit as the planner sees it: blocks and a head that run on levels alone.
+pub trait Planned {
+    /// The model.
+    fn model(&self) -> &Model;
+
+    /// Bootstraps that refresh the stream once.
+    fn stream_bootstraps(&self) -> usize;
+
+    /// Levels that refreshing the stream takes from what bootstrapping gives.
+    fn levels_of_refresh(&self) -> usize;
+
+    /// The level at which block `layer` ends.
+    ///
+    /// # Errors
+    /// [`LlmError::Levels`] without enough levels.
+    fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize>;
+
+    /// Whether the head has enough levels.
+    ///
+    /// # Errors
+    /// [`LlmError::Levels`] if not.
+    fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()>;
 }
 
 /// The best continuation from one level.
@@ -83,16 +107,16 @@ struct Best {
     head: Entry,
 }
 
-struct Search<'a, 'm> {
-    circuit: &'a Circuit<'m>,
+struct Search<'a, C> {
+    circuit: &'a C,
     parameters: &'a Parameters,
     costs: &'a Costs,
     /// Input and output level of bootstrapping.
     bootstrapping: Option<(usize, usize)>,
 }
 
-impl<'a, 'm> Search<'a, 'm> {
-    fn new(circuit: &'a Circuit<'m>, parameters: &'a Parameters, costs: &'a Costs) -> Self {
+impl<'a, C: Planned> Search<'a, C> {
+    fn new(circuit: &'a C, parameters: &'a Parameters, costs: &'a Costs) -> Self {
         let bootstrapping = parameters.bootstrap().map(|boot| (boot.slots_to_coeffs.len(), boot.output_level));
         Self { circuit, parameters, costs, bootstrapping }
     }
@@ -164,11 +188,12 @@ impl<'a, 'm> Search<'a, 'm> {
 
     /// The cheapest way on from level `exit`, with or without a bootstrap.
     fn continued(&self, after: &[Option<Best>], exit: usize, plan: BlockPlan, seconds: f64) -> Option<Best> {
-        let parts = self.circuit.layout().parts as f64;
+        let parts = self.circuit.stream_bootstraps() as f64;
         let plain = after.iter().take(exit + 1).flatten().map(|next| (false, 0.0, next));
         let raised = self.bootstrapping.filter(|(input, _)| exit >= *input);
         let cost = self.costs.bootstrap(false) * parts;
-        let raised = after.iter().filter(|_| raised.is_some()).flatten().map(|next| (true, cost, next));
+        let reach = raised.map_or(0, |(_, output)| (output + 1).saturating_sub(self.circuit.levels_of_refresh()));
+        let raised = after.iter().take(reach).flatten().map(|next| (true, cost, next));
         let (bootstrap, extra, next) = plain.chain(raised).min_by(|a, b| {
             let total = |x: &(bool, f64, &Best)| x.1 + x.2.seconds;
             total(a).total_cmp(&total(b))

@@ -1,5 +1,6 @@
 //! The encrypted circuit against its prediction and against the model in binary64, and the binary from outside.
 
+mod batched;
 mod checkpoint;
 mod cli;
 mod encoder;

@@ -115,16 +115,28 @@ pub fn deep_model(parallel: bool, layers: usize) -> Model {
     let head = draws.matrix(32, 16, 0.7);
     let final_norm = draws.norm(16);
     let mut model = Model { config, polynomials, embedding, layers, final_norm, head };
-    calibrate(&mut model);
+    calibrate(&mut model, &[TOKENS.to_vec()]);
     model
 }
 
-fn calibrate(model: &mut Model) {
-    let tokens: Vec<u32> = TOKENS.iter().copied().cycle().take(8).collect();
+/// Fits intervals and polynomials to prompts, each repeated up to the context.
+pub fn calibrate(model: &mut Model, prompts: &[Vec<u32>]) {
     let mut probe = model.clone();
+    let excess = |escape: &Escape| (escape.interval[0] - escape.value).max(escape.value - escape.interval[1]);
     let escapes = |polynomials: &Polynomials| {
         probe.polynomials = polynomials.clone();
-        forward(&probe, &tokens, 0, Functions::Exact).unwrap().escapes
+        let mut worst: Vec<Escape> = Vec::new();
+        for prompt in prompts {
+            let tokens: Vec<u32> = prompt.iter().copied().cycle().take(8).collect();
+            for escape in forward(&probe, &tokens, 0, Functions::Exact).unwrap().escapes {
+                match worst.iter_mut().find(|known| known.site == escape.site) {
+                    Some(known) if excess(known) >= excess(&escape) => {}
+                    Some(known) => *known = escape,
+                    None => worst.push(escape),
+                }
+            }
+        }
+        worst
     };
     model.polynomials = calibrated(&model.config, model.polynomials.clone(), escapes);
 }

@@ -15,7 +15,9 @@ pub use observe::{Prediction, Predictions};
 pub use slot::SlotCt;
 pub(crate) use taylor::Growth;
 
-use super::{Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level};
+use super::{
+    Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level, require_terms,
+};
 use crate::error::{LlmError, Result};
 use num_complex::Complex64;
 use std::cell::Cell;
@@ -89,12 +91,8 @@ impl Predicted {
 
     /// `c * ct` towards scale `target` (`r[ckks.scalar.mul]`, `r[noise.scalar.mul]`).
     fn times_const(&self, ct: &SlotCt, c: f64, target: f64) -> SlotCt {
-        let mut out = ct.times_exact(c);
-        let unit = ct.scale / target;
-        for (i, z) in ct.values.iter().enumerate() {
-            out.variance[i] += z.norm_sqr() * unit * unit / 12.0;
-        }
-        out.scale = target;
+        let mut out = SlotCt::exact(vec![Complex64::ZERO; ct.values.len()], ct.level, target);
+        out.add_scaled(ct, c, ct.scale / target);
         out
     }
 
@@ -203,6 +201,22 @@ impl Backend for Predicted {
         require_level("scaling to a lower level", self.stage.get(), level + 1, a.level)?;
         let target = self.product_scale(level + 1);
         Ok(self.rescaled(self.times_const(&Self::dropped(a, level + 1), c, target)))
+    }
+
+    fn weighted_sum(&self, terms: &[(&SlotCt, f64)], level: usize) -> Result<SlotCt> {
+        require_terms(self.stage.get(), terms.iter().map(|term| term.0.level), level)?;
+        let target = self.product_scale(level + 1);
+        let mut out = SlotCt::exact(vec![Complex64::ZERO; self.slots()], level + 1, target);
+        for (ct, c) in terms {
+            out.add_scaled(ct, *c, ct.scale / target);
+        }
+        Ok(self.rescaled(out))
+    }
+
+    fn mul_i(&self, a: &SlotCt) -> Result<SlotCt> {
+        let mut out = a.clone();
+        out.values.iter_mut().for_each(|z| *z *= Complex64::I);
+        Ok(out)
     }
 
     fn accumulate(&self, sum: &mut Option<SlotCt>, a: &SlotCt, b: &SlotCt) -> Result<()> {

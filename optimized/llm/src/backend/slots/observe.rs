@@ -2,7 +2,8 @@
 
 use super::slot::SlotCt;
 use crate::error::Result;
-use crate::tap::{Decode, Observer, Tensor};
+use crate::tap::{Decode, Observer, Place, Tensor};
+use num_complex::Complex64;
 
 /// What is predicted about one tap, entry by entry.
 #[derive(Clone, Debug)]
@@ -13,6 +14,18 @@ pub struct Prediction {
     pub deviation: Vec<f64>,
     /// Level of the tap's ciphertexts.
     pub level: usize,
+}
+
+impl Prediction {
+    /// What is predicted about tap `name`.
+    #[must_use]
+    pub fn at(name: &str, ciphertexts: &[&SlotCt], decode: &Decode) -> Self {
+        let slots: Vec<&[Complex64]> = ciphertexts.iter().map(|ct| &ct.values[..]).collect();
+        let deviation = |place: &Place| place.factor.abs() * ciphertexts[place.ciphertext].variance[place.slot].sqrt();
+        let deviation = decode.places.iter().map(|place| place.as_ref().map_or(0.0, deviation)).collect();
+        let tensor = Tensor { name: name.to_owned(), shape: decode.shape.clone(), values: decode.values(&slots) };
+        Self { tensor, deviation, level: ciphertexts.first().map_or(0, |ct| ct.level) }
+    }
 }
 
 /// An observer that keeps a [`Prediction`] per tap.
@@ -38,12 +51,7 @@ impl Observer<SlotCt> for Predictions {
     }
 
     fn tap(&mut self, name: &str, ciphertexts: &[&SlotCt], decode: &Decode) -> Result<()> {
-        let slots: Vec<_> = ciphertexts.iter().map(|ct| ct.values.clone()).collect();
-        let deviations: Vec<Vec<f64>> =
-            ciphertexts.iter().map(|ct| ct.variance.iter().map(|v| v.sqrt()).collect()).collect();
-        let tensor = Tensor { name: name.to_owned(), shape: decode.shape.clone(), values: decode.values(&slots) };
-        let level = ciphertexts.first().map_or(0, |ct| ct.level);
-        self.taps.push(Prediction { tensor, deviation: decode.errors(&deviations), level });
+        self.taps.push(Prediction::at(name, ciphertexts, decode));
         Ok(())
     }
 }

@@ -66,6 +66,15 @@ impl SlotCt {
         }
     }
 
+    /// Adds `c * ct`, the constant represented in units of size `unit` (`r[noise.scalar.mul]`).
+    pub(super) fn add_scaled(&mut self, ct: &Self, c: f64, unit: f64) {
+        let rounding = unit * unit / 12.0;
+        for (i, z) in ct.values.iter().enumerate() {
+            self.values[i] += c * z;
+            self.variance[i] += c * c * ct.variance[i] + z.norm_sqr() * rounding;
+        }
+    }
+
     /// Slot `j` becomes slot `j + steps`.
     pub(super) fn rotated(&self, steps: usize) -> Self {
         let mut out = self.clone();

@@ -1,0 +1,220 @@
+//! The batched twin against the packed circuit and the model in binary64, on predicted slots and under encryption.
+
+use super::model::{SEED, TOKENS, calibrate, deep_model, toy_bootstrapping, toy_parameters};
+use touchstone_ckks::{Ciphertext, Context, KeyGenerator, Parameters, Seed};
+use touchstone_llm::LlmError;
+use touchstone_llm::artifact::Model;
+use touchstone_llm::batched::{self, BatchedCircuit};
+use touchstone_llm::bounds::Bounds;
+use touchstone_llm::circuit::Circuit;
+use touchstone_llm::plain::{Functions, forward};
+use touchstone_llm::session::{self, DecryptedTaps, Server, evaluation_keys};
+use touchstone_llm::tap::{PerPrompt, Tensor};
+
+/// Tokens of a row: the context.
+const ROW: usize = 8;
+
+/// Prompts of several lengths; the last fills its row.
+fn prompts() -> Vec<Vec<u32>> {
+    vec![TOKENS.to_vec(), vec![5, 2, 29], vec![11, 4, 4, 27, 19, 8, 6, 13]]
+}
+
+/// A model whose intervals hold all prompts.
+fn model(parallel: bool, layers: usize) -> Model {
+    let mut model = deep_model(parallel, layers);
+    calibrate(&mut model, &prompts());
+    model
+}
+
+fn batch<'a>(model: &'a Model, parameters: &Parameters, prompts: &[Vec<u32>]) -> BatchedCircuit<'a> {
+    let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
+    BatchedCircuit::new(model, parameters.slots(), ROW, &lengths).unwrap()
+}
+
+/// The first tap at which two runs of one prompt differ by more than the sum of their bounds times `share`.
+fn first_apart(a: (&[Tensor], &Bounds), b: (&[Tensor], &Bounds), share: f64) -> Option<String> {
+    assert_eq!(a.0.len(), b.0.len());
+    let apart = |(x, y): &(&Tensor, &Tensor)| {
+        assert_eq!((&x.name, &x.shape), (&y.name, &y.shape));
+        let (own, other) = (a.1.bound(&x.name).unwrap(), b.1.bound(&y.name).unwrap());
+        assert_eq!((own.len(), other.len()), (x.values.len(), y.values.len()), "{}", x.name);
+        let inside = |i: usize| (x.values[i] - y.values[i]).abs() <= share * (own[i] + other[i]);
+        !(0..x.values.len()).all(inside)
+    };
+    a.0.iter().zip(b.0).find(apart).map(|(tap, _)| tap.name.clone())
+}
+
+/// Rules: `r[packing.batched]`, `r[packing.batched.full]`, `r[packing.batched.rotations]`, `r[packing.batched.refresh]`.
+#[test]
+fn predicted_slots_agree_with_both_other_forms_at_every_tap() {
+    let toys = [(true, 5), (true, 6), (true, 9), (false, 6)].map(|(parallel, n)| (parallel, 1, toy_parameters(n)));
+    let boots = [(true, 6), (false, 6)].map(|(parallel, n)| (parallel, 2, toy_bootstrapping(n)));
+    for (parallel, layers, parameters) in toys.into_iter().chain(boots) {
+        let (model, log_n) = (model(parallel, layers), parameters.log_n());
+        println!("parallel residual {parallel}, {layers} layers, N = 2^{log_n}");
+        // Two places at N = 2^5.
+        let prompts: Vec<_> = prompts().into_iter().take(parameters.slots() / ROW).collect();
+        let circuit = batch(&model, &parameters, &prompts);
+        let requirements = circuit.requirements(&parameters).unwrap();
+        println!("{} bootstraps, {:?}", requirements.bootstraps, requirements.plan);
+        assert_eq!(requirements.bootstraps > 0, layers > 1);
+        let predicted = batched::predict(&parameters, &circuit, &prompts).unwrap();
+        let bounds = batched::bounds(&parameters, &circuit, &prompts).unwrap();
+        for (prompt, (predicted, bounds)) in prompts.iter().zip(predicted.iter().zip(&bounds)) {
+            let taps: Vec<Tensor> = predicted.taps.iter().map(|tap| tap.tensor.clone()).collect();
+            agrees_with_plain(&model, prompt, &taps, bounds);
+            let packed = Circuit::new(&model, parameters.slots(), prompt.len()).unwrap();
+            let other = session::predict(&parameters, &packed, prompt).unwrap();
+            let other: Vec<Tensor> = other.taps.into_iter().map(|tap| tap.tensor).collect();
+            let others = session::bounds(&parameters, &packed, prompt).unwrap();
+            assert_eq!(first_apart((&in_order(&taps, &other), bounds), (&other, &others), 1.0 / 128.0), None);
+        }
+    }
+}
+
+/// The taps in the order of others: the packings may meet them in another order.
+fn in_order(taps: &[Tensor], others: &[Tensor]) -> Vec<Tensor> {
+    let find = |other: &Tensor| taps.iter().find(|tap| tap.name == other.name).unwrap().clone();
+    others.iter().map(find).collect()
+}
+
+/// Predicted values carry binary64 rounding only, which is below `2^-7` of the bound: see `predicted::compare`.
+fn agrees_with_plain(model: &Model, prompt: &[u32], taps: &[Tensor], bounds: &Bounds) {
+    let pass = forward(model, prompt, prompt.len() - 1, Functions::Polynomial).unwrap();
+    assert!(pass.escapes.is_empty(), "{:?}", pass.escapes);
+    assert_eq!(taps.len(), pass.taps.len());
+    for tap in taps {
+        let (want, limits) = (pass.tap(&tap.name).unwrap(), bounds.bound(&tap.name).unwrap());
+        assert_eq!(tap.shape, want.shape, "{}", tap.name);
+        for (i, (got, want)) in tap.values.iter().zip(&want.values).enumerate() {
+            let inside = (got - want).abs() <= limits[i] / 128.0;
+            assert!(inside, "{}[{i}]: expected {want}, got {got}, bound {:e}", tap.name, limits[i]);
+        }
+    }
+}
+
+/// Decrypted taps by prompt, and the ciphertexts of the logits.
+fn encrypted_batch(
+    model: &Model,
+    parameters: &Parameters,
+    prompts: &[Vec<u32>],
+) -> (Vec<Vec<Tensor>>, Vec<Ciphertext>) {
+    let circuit = batch(model, parameters, prompts);
+    let requirements = circuit.requirements(parameters).unwrap();
+    let context = Context::new(parameters.clone()).unwrap();
+    let generator = KeyGenerator::new(&context, Seed::insecure(u128::from(SEED)));
+    let secret = generator.secret_key();
+    let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys).unwrap();
+    let public = generator.public_key(&secret).unwrap();
+    let (slots, level) = (circuit.input(prompts).unwrap(), requirements.plan.input_level());
+    let seed = Seed::insecure(u128::from(SEED) + 1);
+    let input = session::encrypt(&context, &public, &slots, level, &seed).unwrap();
+    let mut taps = PerPrompt::new(prompts.iter().map(|_| DecryptedTaps::new(&context, &secret)).collect());
+    let server = Server::new(&context, &keys).unwrap();
+    let (logits, _) = server.compute_batch(&circuit, &requirements.plan, &input, &mut taps, &|_| ()).unwrap();
+    (taps.observers.into_iter().map(|observer| observer.taps).collect(), logits)
+}
+
+fn encrypted_packed(model: &Model, parameters: &Parameters, prompt: &[u32]) -> Vec<Tensor> {
+    let circuit = Circuit::new(model, parameters.slots(), prompt.len()).unwrap();
+    let requirements = circuit.requirements(parameters).unwrap();
+    let context = Context::new(parameters.clone()).unwrap();
+    let generator = KeyGenerator::new(&context, Seed::insecure(u128::from(SEED) + 2));
+    let secret = generator.secret_key();
+    let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys).unwrap();
+    let public = generator.public_key(&secret).unwrap();
+    let (slots, level) = (circuit.input(prompt).unwrap(), requirements.plan.input_level());
+    let seed = Seed::insecure(u128::from(SEED) + 3);
+    let input = session::encrypt(&context, &public, &slots, level, &seed).unwrap();
+    let mut taps = DecryptedTaps::new(&context, &secret);
+    let server = Server::new(&context, &keys).unwrap();
+    server.compute(&circuit, &requirements.plan, &input, &mut taps, &|_| ()).unwrap();
+    taps.taps
+}
+
+/// Rules: `r[packing.channels]`, `r[packing.batched]`, `r[packing.twins]`.
+#[test]
+fn packings_agree_under_encryption_at_every_tap() {
+    for (parallel, layers, parameters) in [(true, 1, toy_parameters(6)), (false, 2, toy_bootstrapping(6))] {
+        println!("parallel residual {parallel}, {layers} layers, seed {SEED}");
+        let (model, prompts) = (model(parallel, layers), prompts());
+        let (taps, logits) = encrypted_batch(&model, &parameters, &prompts);
+        let (again, repeated) = encrypted_batch(&model, &parameters, &prompts);
+        assert!(logits == repeated, "a run is deterministic");
+        assert_eq!(taps, again);
+        let circuit = batch(&model, &parameters, &prompts);
+        let bounds = batched::bounds(&parameters, &circuit, &prompts).unwrap();
+        for (i, prompt) in prompts.iter().enumerate() {
+            let packed = Circuit::new(&model, parameters.slots(), prompt.len()).unwrap();
+            let others = session::bounds(&parameters, &packed, prompt).unwrap();
+            let other = encrypted_packed(&model, &parameters, prompt);
+            let own = in_order(&taps[i], &other);
+            assert_eq!(first_apart((&own, &bounds[i]), (&other, &others), 1.0), None, "prompt {i}");
+            assert!(own.last().unwrap().values.iter().any(|value| value.abs() > 0.1));
+            // r[conform.slack]: with more than 20 bits of slack a bound would say nothing.
+            if layers == 1 {
+                let apart = first_apart((&own, &bounds[i]), (&other, &others), 2f64.powi(-20));
+                assert_eq!(apart.as_deref(), Some("embedding"), "prompt {i}");
+            }
+        }
+    }
+}
+
+/// One wrong weight of the twin shows at the first tap behind it, and at no tap before.
+#[test]
+fn a_wrong_scalar_in_one_channel_is_caught() {
+    let (parameters, prompts) = (toy_parameters(6), prompts());
+    let model = model(true, 1);
+    let packed = Circuit::new(&model, parameters.slots(), prompts[0].len()).unwrap();
+    let other = encrypted_packed(&model, &parameters, &prompts[0]);
+    let others = session::bounds(&parameters, &packed, &prompts[0]).unwrap();
+    let mut wrong = model.clone();
+    let entries: [(fn(&mut Model) -> &mut f64, &str); 3] = [
+        (|model| &mut model.layers[0].dense.weight.data[37], "layers.0.attention.output"),
+        (|model| &mut model.layers[0].up.weight.data[100], "layers.0.mlp.hidden"),
+        (|model| &mut model.head.data[5 * 16 + 2], "logits"),
+    ];
+    for (entry, tap) in entries {
+        *entry(&mut wrong) += 0.01;
+        let bounds = batched::bounds(&parameters, &batch(&wrong, &parameters, &prompts), &prompts).unwrap();
+        let (taps, _) = encrypted_batch(&wrong, &parameters, &prompts);
+        let own = in_order(&taps[0], &other);
+        let found = first_apart((&own, &bounds[0]), (&other, &others), 1.0);
+        assert_eq!(found.as_deref(), Some(tap));
+        *entry(&mut wrong) -= 0.01;
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let model = deep_model(true, 1);
+    let slots = toy_parameters(6).slots();
+    let refused = |tokens: usize, lengths: &[usize]| BatchedCircuit::new(&model, slots, tokens, lengths).unwrap_err();
+    let prompt = |error: LlmError, pieces: [&str; 2]| match error {
+        LlmError::Prompt { expected, got } => assert_eq!([&expected[..], &got[..]], pieces),
+        other => panic!("{other}"),
+    };
+    prompt(refused(ROW, &[1; 5]), ["1 to 4 prompts", "5 prompts"]);
+    prompt(refused(ROW, &[]), ["1 to 4 prompts", "0 prompts"]);
+    prompt(refused(ROW, &[3, 9]), ["1 to 8 tokens", "9 tokens"]);
+    prompt(refused(4, &[3, 5]), ["1 to 4 tokens", "5 tokens"]);
+    prompt(refused(ROW, &[0]), ["1 to 8 tokens", "0 tokens"]);
+    assert!(matches!(refused(16, &[3]), LlmError::Packing { .. }));
+    assert!(matches!(refused(0, &[3]), LlmError::Packing { .. }));
+
+    let circuit = BatchedCircuit::new(&model, slots, ROW, &[3, 2]).unwrap();
+    prompt(
+        circuit.input(&[vec![1, 2, 3], vec![4]]).unwrap_err(),
+        ["prompts of [3, 2] tokens", "[3, 1] tokens"],
+    );
+    prompt(circuit.input(&[vec![1, 2, 3], vec![4, 32]]).unwrap_err(), ["token ids below 32", "32"]);
+    assert!(circuit.logits(2).is_none());
+    let few = touchstone_llm::backend::slots::Predicted::new(&toy_parameters(6));
+    let plan = circuit.requirements(&toy_parameters(6)).unwrap().plan;
+    let refused = circuit.run(&few, &plan, &[], &mut touchstone_llm::tap::Blind).unwrap_err();
+    assert!(matches!(refused, LlmError::Operand { expected, .. } if expected == "16 ciphertexts"));
+    // Without bootstrapping two layers need more levels than there are.
+    let deep = deep_model(true, 3);
+    let circuit = BatchedCircuit::new(&deep, slots, ROW, &[3]).unwrap();
+    assert!(matches!(circuit.requirements(&toy_parameters(6)), Err(LlmError::Levels { .. })));
+}
