@@ -200,12 +200,20 @@ fn reference_tap<'a>(
     taps.get(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "reference" })
 }
 
-fn tensor<'a>(taps: &'a [Tensor], name: &str) -> Result<&'a Tensor, ConformError> {
+/// The tap `name` of a run.
+///
+/// # Errors
+/// [`ConformError::MissingTap`].
+pub(super) fn tensor<'a>(taps: &'a [Tensor], name: &str) -> Result<&'a Tensor, ConformError> {
     let missing = || ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
     taps.iter().find(|tensor| tensor.name == name).ok_or_else(missing)
 }
 
-fn estimate<'a>(
+/// What is predicted about tap `name`.
+///
+/// # Errors
+/// [`ConformError::MissingTap`].
+pub(super) fn estimate<'a>(
     bounded: &'a Bounded,
     name: &str,
 ) -> Result<&'a touchstone_llm::backend::slots::Prediction, ConformError> {

@@ -175,9 +175,16 @@ pub fn read(context: &Context, secret: &SecretKey, ciphertexts: &[&Ciphertext], 
         let (expected, got) = (format!("{needed} ciphertexts"), ciphertexts.len().to_string());
         return Err(LlmError::Operand { operation: "decryption".to_owned(), expected, got });
     }
+    Ok(decode.values(&decrypted(context, secret, ciphertexts)?))
+}
+
+/// Client: the slots of ciphertexts, from which several tensors may be read.
+///
+/// # Errors
+/// Ciphertexts of other parameters.
+pub fn decrypted(context: &Context, secret: &SecretKey, ciphertexts: &[&Ciphertext]) -> Result<Vec<Vec<Complex64>>> {
     let encoder = Encoder::new(context);
-    let slots = ciphertexts.iter().map(|ct| Ok(encoder.decode(&decrypt(context, secret, ct)?)?));
-    Ok(decode.values(&slots.collect::<Result<Vec<_>>>()?))
+    ciphertexts.iter().map(|ct| Ok(encoder.decode(&decrypt(context, secret, ct)?)?)).collect()
 }
 
 /// An observer that decrypts every tap: for tests and conformance, never for production.

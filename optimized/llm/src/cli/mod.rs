@@ -1,5 +1,6 @@
 //! Commands and what they share: model, prompt, parameters, progress.
 
+mod batched;
 mod files;
 mod profile;
 mod run;

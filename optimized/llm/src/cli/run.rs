@@ -1,5 +1,6 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
+use super::batched::{self, BatchOptions};
 use super::files::private;
 use super::profile::ProfileOptions;
 use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
@@ -32,27 +33,29 @@ const PROMPT: &str = "Once upon a time there was a poor";
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Text to continue
     #[arg(long, value_name = "TEXT", default_value = PROMPT)]
-    prompt: OsString,
+    pub(super) prompt: OsString,
     /// Token ids in place of a text: for models without a tokenizer
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
-    token_ids: Option<Vec<u32>>,
+    pub(super) token_ids: Option<Vec<u32>>,
+    #[command(flatten)]
+    pub(super) batch: BatchOptions,
     /// Tokens to generate; each is a full pass over the prompt so far
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     max_new_tokens: u16,
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Write the decrypted logits of the last pass as a JSON array
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
     #[command(flatten)]
-    profile: ProfileOptions,
+    pub(super) profile: ProfileOptions,
     /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    insecure_seed: Option<u128>,
+    pub(super) insecure_seed: Option<u128>,
     /// Keep the run here after each block, its secret seed too, and go on from there if killed
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
@@ -75,22 +78,22 @@ struct Outcome {
 
 /// Decrypted logits against the polynomial model in binary64, over all passes.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Fidelity {
-    max_abs_error: f64,
+pub(super) struct Fidelity {
+    pub(super) max_abs_error: f64,
     /// Largest bound.
-    bound: f64,
+    pub(super) bound: f64,
     /// How it was found.
-    bound_kind: BoundKind,
+    pub(super) bound_kind: BoundKind,
     /// Largest root-sum-square standard deviation (`r[noise.rss]`).
-    estimate: f64,
-    mse: f64,
-    token_unchanged: bool,
+    pub(super) estimate: f64,
+    pub(super) mse: f64,
+    pub(super) token_unchanged: bool,
 }
 
 /// Where a bound on errors comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum BoundKind {
+pub(super) enum BoundKind {
     /// Composed layer by layer, whatever the dependence of errors (`r[noise.layer]`).
     Composed,
     /// The factor of `r[noise.bound.slot]` times the root-sum-square estimate, which takes errors as independent (`r[noise.rss]`): where
@@ -119,17 +122,20 @@ fn largest_bound(bounds: &Bounds, prediction: &Prediction) -> Result<(f64, Bound
 
 /// Seconds by phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Phases {
-    predict: f64,
-    keygen: f64,
-    encrypt: f64,
-    compute: f64,
-    decrypt: f64,
+pub(super) struct Phases {
+    pub(super) predict: f64,
+    pub(super) keygen: f64,
+    pub(super) encrypt: f64,
+    pub(super) compute: f64,
+    pub(super) decrypt: f64,
 }
 
 impl Run {
     /// Runs the command.
     pub fn execute(mut self) -> Result<()> {
+        if self.batch.wanted()? {
+            return batched::execute(&self);
+        }
         let start = Instant::now();
         let model = self.common.load()?;
         let (tokenizer, prompt) = match &self.token_ids {
@@ -191,6 +197,19 @@ impl Run {
             std::fs::remove_file(directory.join(SEED_FILE))?;
         }
         Ok(())
+    }
+
+    /// Refuses options that a run of a batch does not have.
+    pub(super) fn refuse_with_batch(&self) -> Result<()> {
+        let given = [
+            ("--max-new-tokens", self.max_new_tokens > 1),
+            ("--checkpoint", self.checkpoint.is_some()),
+            ("--logits", self.logits.is_some()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((option, _)) => anyhow::bail!("{option}: expected only together with --packing packed"),
+            None => Ok(()),
+        }
     }
 
     fn print(&self, outcome: &Outcome) {
@@ -256,11 +275,11 @@ fn kept_seed(directory: &Path, given: Option<u128>) -> Result<u128> {
     Ok(seed)
 }
 
-fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String> {
+pub(super) fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String> {
     tokenizer.decode(tokens, false).map_err(|error| anyhow::anyhow!("tokenizer.json: {error}"))
 }
 
-fn merge(passes: &[Fidelity]) -> Fidelity {
+pub(super) fn merge(passes: &[Fidelity]) -> Fidelity {
     let largest = |value: fn(&Fidelity) -> f64| passes.iter().map(value).fold(0.0, f64::max);
     Fidelity {
         max_abs_error: largest(|pass| pass.max_abs_error),
@@ -383,6 +402,6 @@ impl<'a> Client<'a> {
     }
 }
 
-fn lap(start: Instant) -> f64 {
+pub(super) fn lap(start: Instant) -> f64 {
     start.elapsed().as_secs_f64()
 }

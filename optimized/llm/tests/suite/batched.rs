@@ -203,10 +203,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(refused(0, &[3]), LlmError::Packing { .. }));
 
     let circuit = BatchedCircuit::new(&model, slots, ROW, &[3, 2]).unwrap();
-    prompt(
-        circuit.input(&[vec![1, 2, 3], vec![4]]).unwrap_err(),
-        ["prompts of [3, 2] tokens", "[3, 1] tokens"],
-    );
+    prompt(circuit.input(&[vec![1, 2, 3], vec![4]]).unwrap_err(), ["prompts of [3, 2] tokens", "[3, 1] tokens"]);
     prompt(circuit.input(&[vec![1, 2, 3], vec![4, 32]]).unwrap_err(), ["token ids below 32", "32"]);
     assert!(circuit.logits(2).is_none());
     let few = touchstone_llm::backend::slots::Predicted::new(&toy_parameters(6));
@@ -217,4 +214,26 @@ fn what_does_not_fit_is_refused() {
     let deep = deep_model(true, 3);
     let circuit = BatchedCircuit::new(&deep, slots, ROW, &[3]).unwrap();
     assert!(matches!(circuit.requirements(&toy_parameters(6)), Err(LlmError::Levels { .. })));
+}
+
+/// What a full batch of the shipped model costs, from dry runs alone.
+#[test]
+#[ignore = "dry runs at full size: a minute"]
+fn shipped_model_costs_are_predicted() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/fairy-4l");
+    let model = Model::load(&directory).unwrap();
+    let parameters = Parameters::preset("n16-boot-deep", touchstone_ckks::Security::Enforce).unwrap();
+    for rows in [64, 8] {
+        let circuit = BatchedCircuit::new(&model, parameters.slots(), rows, &[rows]).unwrap();
+        let requirements = circuit.requirements(&parameters).unwrap();
+        let (plan, places) = (&requirements.plan, circuit.layout().batch);
+        println!("rows of {rows} tokens: {} bootstraps, {} keys", requirements.bootstraps, requirements.keys.count());
+        println!("{:.0} s on one thread, {:.2} s per prompt", plan.seconds, plan.seconds / places as f64);
+        println!("{plan:?}\nrotation keys {:?}", requirements.keys.rotations);
+        assert_eq!(places * rows, parameters.slots());
+        // Two channels a bootstrap, in front of three blocks and the head at most.
+        let streams = plan.blocks.iter().map(|block| block.entry).chain([plan.head]).filter(|entry| entry.bootstrap);
+        let denominators = plan.blocks.iter().filter(|block| block.denominator).count();
+        assert_eq!(requirements.bootstraps, 64 * streams.count() + 4 * denominators);
+    }
 }

@@ -6,5 +6,6 @@ mod cli;
 mod encoder;
 mod encrypted;
 mod model;
+mod packing;
 mod predicted;
 mod protocol;

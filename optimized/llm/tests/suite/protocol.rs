@@ -1,6 +1,6 @@
 //! Client and server as processes that exchange files.
 
-use super::model::{PRESET, SEED, TOKENS, small_model, toy_parameters};
+use super::model::{PRESET, SEED, TOKENS, calibrate, small_model, toy_parameters};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::path::{Path, PathBuf};
@@ -176,6 +176,45 @@ fn run_prints_one_json_object_and_generates_tokens() {
     let resumed: serde_json::Value = serde_json::from_str(&world.accepts(&kept)).unwrap();
     assert_eq!(resumed["fidelity"], value["fidelity"], "the kept seed repeats a run");
     assert_eq!(std::fs::read_dir(world.path("kept")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_batch_of_prompts_runs_at_once() {
+    let prompts = [TOKENS.to_vec(), vec![5, 2, 29]];
+    let mut model = small_model(true);
+    calibrate(&mut model, &prompts);
+    let world = World::new(&model);
+    let line = |prompt: &Vec<u32>| prompt.iter().map(|token| format!("w{token}")).collect::<Vec<_>>().join(" ") + "\n";
+    let write = |name: &str, text: String| std::fs::write(world.path(name), text).unwrap();
+    write("prompts", prompts.iter().map(line).collect());
+    write("many", line(&prompts[1]).repeat(33));
+    write("none", String::new());
+    let run = ["run", "--packing", "batched", "--insecure-seed", "5"];
+    let with = |more: &[&'static str]| [&run[..], more].concat();
+    let text = world.accepts(&with(&["--prompts-file", "@prompts", "--json"]));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((value["places"].as_u64(), value["prompts"].as_array().map(Vec::len)), (Some(32), Some(2)));
+    for (prompt, answer) in prompts.iter().zip(value["prompts"].as_array().unwrap()) {
+        let plain = forward(&model, prompt, prompt.len() - 1, Functions::Polynomial).unwrap();
+        let best = (0..32).max_by(|&a, &b| plain.logits()[a].total_cmp(&plain.logits()[b])).unwrap();
+        assert_eq!(answer["new_token"].as_u64(), Some(best as u64), "{text}");
+        assert_eq!(answer["prompt_tokens"], serde_json::json!(prompt));
+        let fidelity = |name: &str| answer["fidelity"][name].as_f64().unwrap();
+        assert!(fidelity("max_abs_error") <= fidelity("bound"), "{text}");
+    }
+    let per_prompt = value["seconds_per_prompt"].as_f64().unwrap();
+    assert!((per_prompt * 2.0 - value["phases"]["compute"].as_f64().unwrap()).abs() < 1e-9, "{text}");
+    let spoken = world.accepts(&with(&["--prompt", "w5 w2 w29", "--row-tokens", "4"]));
+    assert!(spoken.contains("all 64 places") && spoken.contains("same token on 1 of 1"), "{spoken}");
+
+    let refuses = |more: &[&'static str], pieces: &[&str]| world.refuses(&with(more), PRESET, pieces);
+    refuses(&["--prompts-file", "@many"], &["1 to 32 prompts", "33 prompts"]);
+    refuses(&["--prompts-file", "@none"], &["one prompt per line"]);
+    refuses(&["--prompts-file", "@missing"], &["missing"]);
+    refuses(&["--prompts-file", "@prompts", "--row-tokens", "4"], &["1 to 4 tokens", "7 tokens"]);
+    refuses(&["--row-tokens", "9"], &["at most the context, 8", "9"]);
+    refuses(&["--checkpoint", "@kept"], &["--checkpoint", "--packing packed"]);
+    world.refuses(&["run", "--prompts-file", "@prompts"], PRESET, &["--prompts-file", "--packing batched"]);
 }
 
 /// Writes a model in the format of `r[artifact.files]` and a tokenizer of words `w0, w1, ...`.

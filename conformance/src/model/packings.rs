@@ -1,0 +1,154 @@
+//! Both packings of the encrypted transformer on one model and the same prompts, tap by tap (`r[packing.twins]`).
+//!
+//! Each is held against R1 like any encrypted run, with its own declared fresh errors, and the two against each other within
+//! the sum of their bounds. Rings are small and rows short, so that this takes seconds; nothing here is secure.
+
+use super::encrypted::{Encrypted, Model, Predicted, parameters};
+use super::exact::{Reference, Rungs};
+use super::ladder::{self, Bounded};
+use super::{missing_model, side};
+use crate::metrics::{Expected, compare};
+use crate::{CaseOutcome, ConformError, Options, Verdict};
+use std::collections::BTreeMap;
+use touchstone_ckks::{Context, KeyGenerator, Seed};
+use touchstone_llm::LlmError;
+use touchstone_llm::batched::{self, BatchedCircuit};
+use touchstone_llm::bounds::compose;
+use touchstone_llm::session::{DecryptedTaps, Server, encrypt, evaluation_keys};
+use touchstone_llm::tap::{PerPrompt, Tensor};
+use touchstone_spec::record::TapRecord;
+
+/// Preset of both runs.
+pub const PRESET: &str = "toy-n9-deep";
+/// Tokens of a row of the batch: the longest prompt.
+const ROW: usize = 8;
+/// Longest second prompt, shorter than a row so that it is repeated.
+const SECOND: usize = 5;
+
+/// Runs the case on the prompt of the options, cut into two.
+pub fn run(options: &Options) -> Result<CaseOutcome, ConformError> {
+    if let Some(skip) = missing_model(options) {
+        return Ok(skip);
+    }
+    let (model, reference) = (Model::load(&options.model)?, Reference::load(&options.model)?);
+    let tokens = reference.tokens(&options.prompt)?;
+    let (first, rest) = tokens.split_at(tokens.len().min(ROW));
+    let second = &rest[..rest.len().min(SECOND)];
+    let prompts: Vec<Vec<u32>> = [first, second].iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
+    let mut ladders = Vec::new();
+    for prompt in &prompts {
+        match reference.rungs(prompt)? {
+            Rungs::Inside(ladder) => ladders.push(ladder),
+            Rungs::Escaped(message) => return Ok(CaseOutcome::new(Verdict::Escape, message, prompts.len())),
+        }
+    }
+    let packed = Encrypted::new(&model, PRESET, options.seed)?;
+    let (predicted, batch) = batched_run(&model, &prompts, options.seed).map_err(|e| side("optimized", "batch", e))?;
+    let (mut records, mut failures) = (Vec::new(), Vec::new());
+    for (((prompt, ladder), predicted), got) in prompts.iter().zip(ladders).zip(predicted).zip(&batch) {
+        let other = packed.taps(&model, prompt)?;
+        let own = Bounded::new(&reference, ladder.clone(), predicted)?;
+        let others = Bounded::new(&reference, ladder, model.predict(PRESET, prompt)?)?;
+        // Groups of `r[noise.too-little]` are those of the packed layout, so the batch is not held against them.
+        for (name, outcome) in [
+            ("packed", ladder::outcome(&others, &other, prompt, true)?),
+            ("batched", ladder::outcome(&own, got, prompt, false)?),
+        ] {
+            if outcome.verdict != Verdict::Pass {
+                failures.push(format!("{name} against R1: {}", outcome.message));
+            }
+        }
+        failures.extend(twins((&others, &other), (&own, got), &mut records)?);
+    }
+    Ok(outcome(prompts.len(), records, &failures, packed.facts()))
+}
+
+fn outcome(prompts: usize, taps: Vec<TapRecord>, failures: &[String], facts: BTreeMap<String, String>) -> CaseOutcome {
+    let (verdict, message) = match failures.first() {
+        None => (Verdict::Pass, format!("{} taps of {prompts} prompts the same in both packings", taps.len())),
+        Some(first) => (Verdict::Fail, format!("{first}; {} in all", failures.len())),
+    };
+    let mut outcome = CaseOutcome::new(verdict, message, prompts);
+    (outcome.taps, outcome.facts) = (taps, facts);
+    outcome
+}
+
+/// Compares the packings at every tap, the packed one's values taken as expected; keeps the record with the least slack per tap.
+fn twins(
+    packed: (&Bounded, &[Tensor]),
+    batched: (&Bounded, &[Tensor]),
+    records: &mut Vec<TapRecord>,
+) -> Result<Option<String>, ConformError> {
+    let mut failure = None;
+    for name in &packed.0.ladder.names {
+        let (want, got) = (ladder::tensor(packed.1, name)?, ladder::tensor(batched.1, name)?);
+        let (bounds, others) = (ladder::expected(packed.0, name)?, ladder::expected(batched.0, name)?);
+        if [bounds.len(), others.len()] != [want.values.len(); 2] {
+            let (expected, got) = (want.values.len(), bounds.len().min(others.len()));
+            return Err(ConformError::Length { what: format!("bounds of {name}"), expected, got });
+        }
+        let sum = |((&mid, own), other): ((&f64, &Expected), &Expected)| Expected {
+            mid,
+            rad: 0.0,
+            bound: own.bound + other.bound,
+        };
+        let expected: Vec<Expected> = want.values.iter().zip(&bounds).zip(&others).map(sum).collect();
+        let found = compare(name, &expected, &got.values)?;
+        if !found.conforms() && failure.is_none() {
+            let (index, error, bound) = (found.worst_index, found.worst_error, found.worst_allowance);
+            failure = Some(format!("{name}, value {index}: packings differ by {error:e}, bound {bound:e}"));
+        }
+        let worst = found.worst_index;
+        let deviation = |bounded: &Bounded| ladder::estimate(bounded, name).map(|tap| tap.deviation[worst]);
+        let record = TapRecord {
+            name: name.clone(),
+            values: got.values.len(),
+            magnitude: want.values.iter().copied().map(f64::abs).fold(0.0, f64::max),
+            encryption: found.max_error,
+            encryption_rms: found.rms,
+            worst_index: worst,
+            encryption_bound: found.worst_allowance,
+            encryption_rss: deviation(packed.0)?.hypot(deviation(batched.0)?),
+            terms: [("packed", bounds[worst].bound), ("batched", others[worst].bound)]
+                .map(|(packing, bound)| (packing.to_owned(), bound))
+                .into(),
+            slack_bits: if found.worst_error > 0.0 { found.slack_bits() } else { 0.0 },
+            ..TapRecord::default()
+        };
+        match records.iter_mut().find(|known| known.name == *name) {
+            Some(known) if known.slack_bits <= record.slack_bits => {}
+            Some(known) => *known = record,
+            None => records.push(record),
+        }
+    }
+    Ok(failure)
+}
+
+/// Predictions and decrypted taps of one batch, by prompt.
+fn batched_run(
+    model: &Model,
+    prompts: &[Vec<u32>],
+    seed: u128,
+) -> Result<(Vec<Predicted>, Vec<Vec<Tensor>>), LlmError> {
+    let context = Context::new(parameters(PRESET)?)?;
+    let (parameters, lengths) = (context.parameters(), prompts.iter().map(Vec::len).collect::<Vec<_>>());
+    let circuit = BatchedCircuit::new(&model.0, parameters.slots(), ROW, &lengths)?;
+    let requirements = circuit.requirements(parameters)?;
+    let generator = KeyGenerator::new(&context, Seed::insecure(seed));
+    let secret = generator.secret_key();
+    let public = generator.public_key(&secret)?;
+    let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
+    let (slots, level) = (circuit.input(prompts)?, requirements.plan.input_level());
+    let input = encrypt(&context, &public, &slots, level, &Seed::from_os()?)?;
+    let mut taps = PerPrompt::new(prompts.iter().map(|_| DecryptedTaps::new(&context, &secret)).collect());
+    Server::new(&context, &keys)?.compute_batch(&circuit, &requirements.plan, &input, &mut taps, &|_| ())?;
+    let estimates = batched::predict(parameters, &circuit, prompts)?;
+    let cut = batched::fresh(parameters, &circuit, prompts)?;
+    let predicted = estimates.into_iter().zip(cut).map(|(estimates, cut)| {
+        let bounds = compose(&model.0, &cut)?;
+        let fresh = cut.taps.into_iter().map(|tap| (tap.tensor.name, tap.deviation)).collect();
+        Ok(Predicted { estimates, bounds, fresh })
+    });
+    let predicted = predicted.collect::<Result<Vec<_>, LlmError>>()?;
+    Ok((predicted, taps.observers.into_iter().map(|observer| observer.taps).collect()))
+}
