@@ -46,7 +46,6 @@ pub struct Certified {
 pub type Taps = BTreeMap<String, Vec<Certified>>;
 
 /// R0, R1 and the enclosure of both.
-#[derive(Clone)]
 pub struct Ladder {
     /// The exact model.
     pub r0: Taps,

@@ -5,6 +5,7 @@ use super::exact::{Certified, Compositions, Ladder, Reference};
 use super::side;
 use crate::metrics::{Comparison, Expected, TokenVerdict, compare, compare_token, least_rms, standardised_rms};
 use crate::{CaseOutcome, ConformError, Verdict};
+use touchstone_llm::backend::slots::{Prediction, Predictions};
 use touchstone_llm::tap::Tensor;
 use touchstone_reference::bounds::Bound;
 use touchstone_reference::bounds::layer::{Composed, FAILURE};
@@ -213,12 +214,16 @@ pub(super) fn tensor<'a>(taps: &'a [Tensor], name: &str) -> Result<&'a Tensor, C
 ///
 /// # Errors
 /// [`ConformError::MissingTap`].
-pub(super) fn estimate<'a>(
-    bounded: &'a Bounded,
-    name: &str,
-) -> Result<&'a touchstone_llm::backend::slots::Prediction, ConformError> {
-    let missing = || ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
-    bounded.predicted.estimates.tap(name).ok_or_else(missing)
+pub(super) fn estimate<'a>(bounded: &'a Bounded, name: &str) -> Result<&'a Prediction, ConformError> {
+    estimate_of(&bounded.predicted.estimates, name)
+}
+
+/// The prediction for tap `name`.
+///
+/// # Errors
+/// [`ConformError::MissingTap`].
+pub(super) fn estimate_of<'a>(estimates: &'a Predictions, name: &str) -> Result<&'a Prediction, ConformError> {
+    estimates.tap(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" })
 }
 
 fn composed(composed: &Composed, name: &str) -> Result<Vec<Bound>, ConformError> {

@@ -44,8 +44,8 @@ pub fn cases() -> Vec<Case> {
             "model/packings".to_owned(),
             "packing.twins",
             format!(
-                "Encrypted runs of the packed circuit and of its batched twin ({}) on two prompts: each against R1 at every \
-                 tap within the bound that the reference composes, and against each other within the sum of both.",
+                "Encrypted runs of the packed circuit and of its batched twin ({}) on two prompts: the batch against R1 at \
+                 every tap within the bound that the reference composes, and both against each other within the sum of their bounds.",
                 packings::PRESET
             ),
             Cost::Quick,

@@ -123,7 +123,7 @@ impl<'a> BatchedCircuit<'a> {
         place % self.lengths.len()
     }
 
-    /// The prompt at position `prompt` repeated up to the row's length (`r[model.pad]`).
+    /// A prompt repeated up to the row's length (`r[model.pad]`).
     #[must_use]
     pub fn padded(&self, tokens: &[u32]) -> Vec<u32> {
         tokens.iter().copied().cycle().take(self.layout.tokens).collect()
