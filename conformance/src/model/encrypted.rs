@@ -5,7 +5,7 @@ use crate::ConformError;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
-use touchstone_ckks::{Ciphertext, CkksError, Context, KeyGenerator, Parameters, SecretKey, Security, Seed};
+use touchstone_ckks::{Ciphertext, Context, KeyGenerator, Parameters, SecretKey, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::backend::slots::Predictions;
 use touchstone_llm::bounds::{Bounds, compose};
@@ -25,7 +25,7 @@ pub struct Predicted {
 }
 
 /// A model as the optimised side reads it.
-pub struct Model(pub(super) touchstone_llm::artifact::Model);
+pub struct Model(touchstone_llm::artifact::Model);
 
 impl Model {
     /// Reads a model directory.
@@ -42,7 +42,7 @@ impl Model {
     /// [`ConformError::Side`].
     pub fn predict(&self, preset: &str, tokens: &[u32]) -> Result<Predicted, ConformError> {
         let run = || {
-            let parameters = parameters(preset)?;
+            let parameters = Parameters::preset(preset, Security::Enforce)?;
             let circuit = Circuit::new(&self.0, parameters.slots(), tokens.len())?;
             let estimates = session::predict(&parameters, &circuit, tokens)?;
             let cut = session::fresh(&parameters, &circuit, tokens)?;
@@ -52,12 +52,6 @@ impl Model {
         };
         run().map_err(|e: LlmError| side("optimized", "prediction", e))
     }
-}
-
-/// A preset; those named `toy-*` claim no security.
-pub(super) fn parameters(preset: &str) -> Result<Parameters, CkksError> {
-    let security = if preset.starts_with("toy-") { Security::AllowInsecure } else { Security::Enforce };
-    Parameters::preset(preset, security)
 }
 
 /// A client and a server in one process, with keys.
@@ -78,7 +72,7 @@ impl Encrypted {
     pub fn new(model: &Model, preset: &str, seed: u128) -> Result<Self, ConformError> {
         let start = Instant::now();
         let make = || {
-            let context = Context::new(parameters(preset)?)?;
+            let context = Context::new(Parameters::preset(preset, Security::Enforce)?)?;
             let parameters = context.parameters();
             let requirements = Circuit::new(&model.0, parameters.slots(), 1)?.requirements(parameters)?;
             let generator = KeyGenerator::new(&context, Seed::insecure(seed));

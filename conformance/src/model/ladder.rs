@@ -5,7 +5,6 @@ use super::exact::{Certified, Compositions, Ladder, Reference};
 use super::side;
 use crate::metrics::{Comparison, Expected, TokenVerdict, compare, compare_token, least_rms, standardised_rms};
 use crate::{CaseOutcome, ConformError, Verdict};
-use touchstone_llm::backend::slots::{Prediction, Predictions};
 use touchstone_llm::tap::Tensor;
 use touchstone_reference::bounds::Bound;
 use touchstone_reference::bounds::layer::{Composed, FAILURE};
@@ -201,29 +200,17 @@ fn reference_tap<'a>(
     taps.get(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "reference" })
 }
 
-/// The tap `name` of a run.
-///
-/// # Errors
-/// [`ConformError::MissingTap`].
-pub(super) fn tensor<'a>(taps: &'a [Tensor], name: &str) -> Result<&'a Tensor, ConformError> {
+fn tensor<'a>(taps: &'a [Tensor], name: &str) -> Result<&'a Tensor, ConformError> {
     let missing = || ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
     taps.iter().find(|tensor| tensor.name == name).ok_or_else(missing)
 }
 
-/// What is predicted about tap `name`.
-///
-/// # Errors
-/// [`ConformError::MissingTap`].
-pub(super) fn estimate<'a>(bounded: &'a Bounded, name: &str) -> Result<&'a Prediction, ConformError> {
-    estimate_of(&bounded.predicted.estimates, name)
-}
-
-/// The prediction for tap `name`.
-///
-/// # Errors
-/// [`ConformError::MissingTap`].
-pub(super) fn estimate_of<'a>(estimates: &'a Predictions, name: &str) -> Result<&'a Prediction, ConformError> {
-    estimates.tap(name).ok_or_else(|| ConformError::MissingTap { tap: name.to_owned(), side: "optimized" })
+fn estimate<'a>(
+    bounded: &'a Bounded,
+    name: &str,
+) -> Result<&'a touchstone_llm::backend::slots::Prediction, ConformError> {
+    let missing = || ConformError::MissingTap { tap: name.to_owned(), side: "optimized" };
+    bounded.predicted.estimates.tap(name).ok_or_else(missing)
 }
 
 fn composed(composed: &Composed, name: &str) -> Result<Vec<Bound>, ConformError> {

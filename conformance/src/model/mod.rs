@@ -7,7 +7,6 @@ pub mod budget;
 mod encrypted;
 mod exact;
 mod ladder;
-mod packings;
 mod prompts;
 
 use crate::case::{Case, Cost};
@@ -39,17 +38,6 @@ pub fn cases() -> Vec<Case> {
                 .to_owned(),
             Cost::Quick,
             in_the_clear,
-        ),
-        Case::new(
-            "model/packings".to_owned(),
-            "packing.twins",
-            format!(
-                "Encrypted runs of the packed circuit and of its batched twin ({}) on two prompts: the batch against R1 at \
-                 every tap within the bound that the reference composes, and both against each other within the sum of their bounds.",
-                packings::PRESET
-            ),
-            Cost::Quick,
-            packings::run,
         ),
         Case::new(
             "model/taps".to_owned(),
