@@ -122,6 +122,10 @@ fn sparse(
     let level = stages.input_level();
     let plain = encoder.encode(&input, level, parameters.canonical_scale(level))?;
     let ct = encrypt_secret(context, secret, &plain, &Seed::from_os()?, 0)?;
+    let high = encoder.encode(&input, boot.input_level(), parameters.canonical_scale(boot.input_level()))?;
+    let start = Instant::now();
+    boot.bootstrap_real(evaluator, &encrypt_secret(context, secret, &high, &Seed::from_os()?, 1)?)?;
+    println!("real, not using the period: {:.2} s", start.elapsed().as_secs_f64());
     for real in [false, true] {
         let start = Instant::now();
         let result = match real {

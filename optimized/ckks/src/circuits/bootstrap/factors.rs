@@ -238,7 +238,7 @@ mod tests {
     fn periodic_factors_act_on_a_period_as_the_maps_of_fewer_slots() {
         let (slots, all) = (64, [2, 2, 2]);
         for direction in [Direction::SlotsToCoeffs, Direction::CoeffsToSlots] {
-            for period in [2, 4, 8, 16, 32] {
+            for period in [2usize, 4, 8, 16, 32] {
                 let radices = restricted(&all, period.trailing_zeros(), direction);
                 let kept = factors(slots, period, &radices, direction);
                 let expected: Vec<BTreeSet<i64>> = kept.iter().map(|f| f.keys().copied().collect()).collect();
