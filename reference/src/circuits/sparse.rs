@@ -46,7 +46,8 @@ impl SparseMaps {
         let there = SlotMatrix::slots_to_coeffs(n, &down);
         let there: Vec<_> = there.iter().enumerate().map(|(i, m)| diagonals(m, period, i + 1 == down.len())).collect();
         let back = SlotMatrix::coeffs_to_slots(n, &up);
-        let turned = back.last().map(|m| m.rows_times_roots(|j| if j / period % 2 == 0 { 0 } else { 3 * n / 2 }));
+        let turned =
+            back.last().map(|m| m.rows_times_roots(|j| if (j / period).is_multiple_of(2) { 0 } else { 3 * n / 2 }));
         let back: Vec<_> = back.iter().enumerate().map(|(i, m)| diagonals(m, period, i == 0)).collect();
         let turned = turned.map(|m| diagonals(&m, period, up.len() == 1)).unwrap_or_default();
 
@@ -96,7 +97,7 @@ fn diagonals(matrix: &SlotMatrix, period: usize, largest: bool) -> BTreeMap<i64,
 /// `d_0 = (1, i)` and `d_n' = (i, 1)` in the halves of every two periods.
 fn unpacking(n: usize, period: usize) -> BTreeMap<i64, Vec<Cyclotomic>> {
     let halves = |first: usize, second: usize| {
-        let exponent = |j: usize| if j / period % 2 == 0 { first } else { second };
+        let exponent = |j: usize| if (j / period).is_multiple_of(2) { first } else { second };
         (0..n / 2).map(|j| Cyclotomic::root(n, exponent(j))).collect()
     };
     BTreeMap::from([(0, halves(0, n / 2)), (period as i64, halves(n / 2, 0))])

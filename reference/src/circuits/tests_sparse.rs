@@ -75,7 +75,7 @@ fn the_projection_keeps_the_subring_and_the_range() {
             let bound = (2.0 * (2.0 * after.len() as f64 / FAILURE).ln()).sqrt() * variance.sqrt();
             for (i, (x, y)) in before.iter().zip(&after).enumerate() {
                 let expected = if i % copies == 0 { x.clone() } else { Integer::new() };
-                let error = Integer::from(y - expected).to_f64().abs();
+                let error = (y - expected).to_f64().abs();
                 assert!(
                     error <= bound && x.clone().abs() <= limit,
                     "{preset}, coefficient {i}: {error:e} above {bound:e}"
