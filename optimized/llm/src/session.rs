@@ -103,12 +103,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server for a parameter set; it prepares bootstrapping if the set has it.
+    /// A server for a parameter set; it prepares bootstrapping if the set has it, with the periods of the plan of keys.
     ///
     /// # Errors
-    /// Those of [`Bootstrapper::new`].
-    pub fn new(context: &Context, keys: &EvaluationKeys) -> Result<Self> {
-        let bootstrapper = context.parameters().bootstrap().map(|_| Bootstrapper::new(context)).transpose()?;
+    /// Those of [`Bootstrapper::new`] and [`Bootstrapper::prepare_sparse`].
+    pub fn new(context: &Context, keys: &EvaluationKeys, plan: &KeyPlan) -> Result<Self> {
+        let mut bootstrapper = context.parameters().bootstrap().map(|_| Bootstrapper::new(context)).transpose()?;
+        if let Some(bootstrapper) = &mut bootstrapper {
+            plan.periods.iter().try_for_each(|period| bootstrapper.prepare_sparse(*period))?;
+        }
         Ok(Self { evaluator: Evaluator::new(context, keys), bootstrapper })
     }
 

@@ -58,7 +58,7 @@ fn run(model: &Model, parameters: Parameters, tokens: &[u32]) -> Run {
     let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys).unwrap();
     let slots = circuit.input(tokens).unwrap();
     let input = encrypt(&context, &public, &slots, plan.input_level(), &Seed::insecure(81)).unwrap();
-    let server = Server::new(&context, &keys).unwrap();
+    let server = Server::new(&context, &keys, &requirements.keys).unwrap();
     let _recording = Recording::start();
     let (_, profile) = server.compute(&circuit, plan, &input, &mut Blind, &|_| ()).unwrap();
     Run { profile, key_switches, bootstraps }

@@ -9,17 +9,21 @@ mod embedding;
 mod inverse;
 mod linear;
 mod polynomial;
+mod sparse;
 mod sums;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_bootstrap;
+#[cfg(test)]
+mod tests_sparse;
 
 pub use bootstrap::{Bootstrap, BootstrapMaps, EphemeralKeys, SlotKind};
 pub use embedding::SlotMatrix;
 pub use inverse::{Goldschmidt, Relaxation, Start};
 pub use linear::{LinearMap, Raised, Schedule};
 pub use polynomial::{Basis, Plan, Sum};
+pub use sparse::{SparseBootstrap, SparseMaps};
 
 use crate::ckks::{Ciphertext, Evaluator, KeySwitchKey, Parameters, rotation_element};
 use crate::error::ReferenceError;

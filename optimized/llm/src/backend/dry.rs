@@ -1,11 +1,11 @@
 //! The circuit on levels alone: which level it needs, which keys, how many operations of each kind, and what they cost.
 
-use super::{Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level};
+use super::{Backend, Diagonals, Packing, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level};
 use crate::error::Result;
 use crate::plan::costs::Costs;
 use num_complex::Complex64;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use touchstone_ckks::Parameters;
 use touchstone_ckks::circuits::bootstrap::KeysNeeded;
 use touchstone_ckks::circuits::polynomial::{Plan, Polynomial};
@@ -21,6 +21,8 @@ pub struct KeyPlan {
     pub relinearisation: Option<usize>,
     /// Whether the keys to and from the ephemeral secret of bootstrapping are used.
     pub ephemeral: bool,
+    /// Periods of the slots that are bootstrapped with sparse packing; a server prepares them.
+    pub periods: BTreeSet<usize>,
 }
 
 impl KeyPlan {
@@ -31,9 +33,9 @@ impl KeyPlan {
         self.rotations.len() + single.into_iter().filter(|used| *used).count() + if self.ephemeral { 2 } else { 0 }
     }
 
-    fn include(&mut self, needed: &KeysNeeded) {
+    fn include(&mut self, needed: &KeysNeeded, slots: usize) {
         for (&steps, &level) in &needed.rotations {
-            self.rotate(steps, level);
+            self.rotate(steps.rem_euclid(slots as i64), level);
         }
         self.conjugation = self.conjugation.max(Some(needed.conjugation));
         self.relinearisation = self.relinearisation.max(Some(needed.relinearisation));
@@ -55,6 +57,8 @@ pub struct DryRun<'a> {
     keys: RefCell<KeyPlan>,
     key_switches: Cell<usize>,
     bootstraps: Cell<usize>,
+    /// What bootstraps kept.
+    packings: RefCell<BTreeSet<Packing>>,
     seconds: Cell<f64>,
 }
 
@@ -69,6 +73,7 @@ impl<'a> DryRun<'a> {
             keys: RefCell::default(),
             key_switches: Cell::new(0),
             bootstraps: Cell::new(0),
+            packings: RefCell::default(),
             seconds: Cell::new(0.0),
         }
     }
@@ -76,11 +81,18 @@ impl<'a> DryRun<'a> {
     /// The keys used so far.
     ///
     /// # Errors
-    /// None but those of parameters without bootstrapping, which a bootstrap has refused before.
+    /// Those of [`KeysNeeded::of_sparse`] for a period that cannot be bootstrapped.
     pub fn keys(&self) -> Result<KeyPlan> {
         let mut keys = self.keys.borrow().clone();
-        if keys.ephemeral {
-            keys.include(&KeysNeeded::of(self.parameters)?);
+        for packing in self.packings.borrow().iter() {
+            let needed = match packing {
+                Packing::Complex | Packing::Real => KeysNeeded::of(self.parameters)?,
+                Packing::Periodic(period) => KeysNeeded::of_sparse(self.parameters, *period)?,
+            };
+            keys.include(&needed, self.slots());
+            if let Packing::Periodic(period) = packing {
+                keys.periods.insert(*period);
+            }
         }
         Ok(keys)
     }
@@ -188,9 +200,9 @@ impl Backend for DryRun<'_> {
     fn bootstrap(&self, a: &usize, refresh: Refresh) -> Result<usize> {
         let (input, output) = bootstrap_levels(self.parameters, self.stage.get())?;
         require_level("bootstrapping", self.stage.get(), input, *a)?;
-        self.keys.borrow_mut().ephemeral = true;
+        self.packings.borrow_mut().insert(refresh.packing);
         self.bootstraps.set(self.bootstraps.get() + 1);
-        self.spend(self.costs.bootstrap(refresh.real));
+        self.spend(self.costs.bootstrap(refresh.packing));
         Ok(output)
     }
 

@@ -4,7 +4,7 @@ use super::distances::Shiftable;
 use super::normal::Normal;
 use super::{Run, coefficients, interval, places, weights};
 use crate::artifact::Linear;
-use crate::backend::{Backend, Refresh, chebyshev_depth};
+use crate::backend::{Backend, Packing, Refresh, chebyshev_depth};
 use crate::error::Result;
 use crate::tap::Observer;
 use num_complex::Complex64;
@@ -227,12 +227,14 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Bootstraps a value of which all channels and replicas hold copies, and brings `shrink` times their mean to `level`, or as
     /// close to it as bootstrapping's output allows.
     ///
-    /// The input is small, where the errors of approximation are small too; the mean takes back the noise that this costs.
+    /// The input is small, where the errors of approximation are small too; the mean takes back the noise that this costs: copies
+    /// are bootstrapped as one (`r[boot.sparse.input]`), but most noise is drawn for each of them (`r[boot.sparse.noise]`).
     fn bootstrapped_mean(&self, above: &B::Ct, shrink: f64, level: usize) -> Result<B::Ct> {
         let (layout, backend) = (&self.circuit.layout, self.backend);
         backend.stage("bootstrapping");
         let copies = layout.head_pairs * layout.replicas;
-        let raised = backend.bootstrap(above, Refresh { real: true, summands: copies })?;
+        let packing = Packing::periodic(layout.heads * layout.tokens, layout.slots);
+        let raised = backend.bootstrap(above, Refresh { packing, summands: copies })?;
         let level = level.min(backend.level(&raised).saturating_sub(1));
         let lowered = backend.to_level(&raised, level + 1)?;
         let sum = backend.fold(&lowered, &[layout.fold_channels(), layout.fold_replicas()].concat())?;

@@ -30,7 +30,7 @@ pub(crate) use weights::{after_norm, centred, split_qkv};
 
 use crate::artifact::{Encoder, Model};
 use crate::backend::dry::{DryRun, KeyPlan};
-use crate::backend::{Backend, Refresh};
+use crate::backend::{Backend, Packing, Refresh};
 use crate::error::{LlmError, Result};
 use crate::layout::{Layout, Shape};
 use crate::plain::rotary_angle;
@@ -350,7 +350,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
     fn bootstrapped(&self, x: &[B::Ct]) -> Result<Vec<B::Ct>> {
         self.backend.stage("bootstrapping");
-        let refresh = Refresh { real: false, summands: self.circuit.model.config.hidden_size };
+        let refresh = Refresh { packing: Packing::Complex, summands: self.circuit.model.config.hidden_size };
         x.iter().map(|part| self.backend.bootstrap(part, refresh)).collect()
     }
 }

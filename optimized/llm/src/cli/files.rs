@@ -14,7 +14,7 @@ use touchstone_ckks::ckks::serialise::{
 use touchstone_ckks::{Ciphertext, Context, EvaluationKey, KeyGenerator};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::Circuit;
+use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plan::Plan;
 use touchstone_llm::session::{Server, encrypt, generate_keys, key_entries, read};
 use touchstone_llm::tap::Blind;
@@ -140,8 +140,8 @@ impl Compute {
         let context = Context::new(parameters)?;
         let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
         let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, &context)?))?;
-        let plan = circuit.requirements(context.parameters())?.plan;
-        let server = Server::new(&context, &keys)?;
+        let Requirements { plan, keys: key_plan, .. } = circuit.requirements(context.parameters())?;
+        let server = Server::new(&context, &keys, &key_plan)?;
         let steps = Steps::new();
         let progress = |step: &'static str| steps.enter(step);
         let checkpoints = self.checkpoints(&context, &model, &plan, &input)?;

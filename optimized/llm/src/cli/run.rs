@@ -304,7 +304,7 @@ impl<'a> Client<'a> {
         let secret = generator.secret_key();
         let public = generator.public_key(&secret)?;
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let server = Server::new(&context, &keys)?;
+        let server = Server::new(&context, &keys, &requirements.keys)?;
         let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
         Ok(Self {
             model,

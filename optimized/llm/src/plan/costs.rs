@@ -2,7 +2,9 @@
 //!
 //! An operation is a number of transforms of one limb and a number of passes over one limb; both unit costs are measured.
 
+use crate::backend::Packing;
 use touchstone_ckks::Parameters;
+use touchstone_spec::params::{BootstrapLiteral, MapFactor};
 
 /// Seconds of a transform of one limb of `2^16` coefficients on the machine where the defaults were measured
 /// (`cargo bench -p touchstone-benches --bench ntt`).
@@ -19,8 +21,9 @@ pub struct Costs {
     pass: f64,
     digit_size: usize,
     special: usize,
-    /// Of a bootstrap of complex slots, and of real ones.
-    bootstraps: [f64; 2],
+    slots: usize,
+    top: usize,
+    bootstrap: Option<BootstrapLiteral>,
 }
 
 impl Costs {
@@ -31,15 +34,15 @@ impl Costs {
         let size = n / 65536.0;
         let special = parameters.special().len();
         let transform = TRANSFORM * size * n.log2() / 16.0;
-        let mut costs = Self {
+        Self {
             transform,
             pass: PASS * size,
             digit_size: parameters.literal().digit_size,
             special,
-            bootstraps: [0.0; 2],
-        };
-        costs.bootstraps = costs.bootstrapping(parameters);
-        costs
+            slots: parameters.slots(),
+            top: parameters.max_level(),
+            bootstrap: parameters.bootstrap().cloned(),
+        }
     }
 
     /// One key switch at a level: decomposition, inner products with the key, ModDown.
@@ -83,34 +86,53 @@ impl Costs {
         (EMBEDDING + (level + 1) as f64) * self.transform
     }
 
-    /// One bootstrap.
+    /// One bootstrap: the rotations of both maps and of the projection, the products of EvalMod; 0 without a section for it.
     #[must_use]
-    pub fn bootstrap(&self, real: bool) -> f64 {
-        self.bootstraps[usize::from(real)]
+    pub fn bootstrap(&self, packing: Packing) -> f64 {
+        let Some(boot) = &self.bootstrap else { return 0.0 };
+        let period = match packing {
+            Packing::Complex | Packing::Real => self.slots,
+            Packing::Periodic(period) => period,
+        };
+        let sines = if packing == Packing::Complex { 2.0 } else { 1.0 };
+        let middle = self.top - boot.coeffs_to_slots.len();
+        let down = kept(boot.slots_to_coeffs.iter(), period);
+        let mut up = kept(boot.coeffs_to_slots.iter().rev(), period);
+        up.reverse();
+        let raised = middle + up.len();
+        let projection = f64::from((self.slots / period).ilog2()) * (self.key_switch(raised) + self.add(raised));
+        let maps = self.map(&down, down.len()) + self.map(&up, raised);
+        let shared = maps + projection + self.key_switch(raised) + self.key_switch(middle + 1);
+        shared + sines * self.sine(boot, middle)
     }
 
-    /// Bootstraps of complex and of real slots: the rotations of both maps and the products of EvalMod.
-    fn bootstrapping(&self, parameters: &Parameters) -> [f64; 2] {
-        let Some(boot) = parameters.bootstrap() else { return [0.0; 2] };
-        let maps =
-            [(&boot.slots_to_coeffs, boot.slots_to_coeffs.len()), (&boot.coeffs_to_slots, parameters.max_level())];
-        let map = |(factors, start): (&Vec<touchstone_spec::params::MapFactor>, usize)| {
-            let factor = |(done, factor): (usize, &touchstone_spec::params::MapFactor)| {
-                let diagonals = (2usize << factor.log_radix) - 1;
-                // Baby and giant steps need about twice the square root of the diagonals.
-                let rotations = 2.0 * (diagonals as f64).sqrt();
-                rotations * self.key_switch(start - done) + diagonals as f64 * self.plain_product(start - done)
-            };
-            factors.iter().enumerate().map(factor).sum::<f64>()
+    /// Factors with these numbers of layers, the first starting at a level.
+    fn map(&self, radices: &[u32], start: usize) -> f64 {
+        let factor = |(done, radix): (usize, &u32)| {
+            let diagonals = (2usize << radix) - 1;
+            // Baby and giant steps need about twice the square root of the diagonals.
+            let rotations = 2.0 * (diagonals as f64).sqrt();
+            rotations * self.key_switch(start - done) + diagonals as f64 * self.plain_product(start - done)
         };
-        let top = parameters.max_level() - boot.coeffs_to_slots.len();
+        radices.iter().enumerate().map(factor).sum()
+    }
+
+    /// EvalMod from level `top`.
+    fn sine(&self, boot: &BootstrapLiteral, top: usize) -> f64 {
         let middle = (top + boot.output_level) / 2;
         let products =
             2.0 * (boot.cosine.len() as f64).sqrt() + f64::from(boot.double_angles) + boot.output.len() as f64;
-        let product = self.key_switch(middle) + self.product(middle) + self.rescale(middle);
-        let sine = products * product;
-        let maps = maps.into_iter().map(map).sum::<f64>();
-        let shared = maps + self.key_switch(parameters.max_level()) + self.key_switch(top + 1);
-        [shared + 2.0 * sine, shared + sine]
+        products * (self.key_switch(middle) + self.product(middle) + self.rescale(middle))
     }
+}
+
+/// The numbers of layers that factors keep for a period, from the one with the smallest layers (`r[boot.sparse.factors]`).
+fn kept<'a>(factors: impl Iterator<Item = &'a MapFactor>, period: usize) -> Vec<u32> {
+    let mut left = period.ilog2();
+    let own = factors.map(|factor| {
+        let own = left.min(factor.log_radix);
+        left -= own;
+        own
+    });
+    own.filter(|own| *own > 0).collect()
 }

@@ -6,6 +6,7 @@
 
 pub mod costs;
 
+use crate::backend::Packing;
 use crate::backend::dry::DryRun;
 use crate::circuit::Circuit;
 use crate::error::{LlmError, Result};
@@ -167,7 +168,7 @@ impl<'a, 'm> Search<'a, 'm> {
         let parts = self.circuit.layout().parts as f64;
         let plain = after.iter().take(exit + 1).flatten().map(|next| (false, 0.0, next));
         let raised = self.bootstrapping.filter(|(input, _)| exit >= *input);
-        let cost = self.costs.bootstrap(false) * parts;
+        let cost = self.costs.bootstrap(Packing::Complex) * parts;
         let raised = after.iter().filter(|_| raised.is_some()).flatten().map(|next| (true, cost, next));
         let (bootstrap, extra, next) = plain.chain(raised).min_by(|a, b| {
             let total = |x: &(bool, f64, &Best)| x.1 + x.2.seconds;

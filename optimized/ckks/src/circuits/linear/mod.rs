@@ -124,7 +124,7 @@ impl LinearMap {
 }
 
 /// The representative of `shift` modulo `slots` in `[-slots/2, slots/2)`, so that maps near the diagonal stay compact.
-fn centre(shift: i64, slots: usize) -> i64 {
+pub(crate) fn centre(shift: i64, slots: usize) -> i64 {
     let slots = slots as i64;
     let residue = shift.rem_euclid(slots);
     if 2 * residue >= slots { residue - slots } else { residue }
