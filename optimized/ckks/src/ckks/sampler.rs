@@ -169,13 +169,24 @@ impl Stream {
 
     /// Uniform ternary coefficients (`r[sample.ternary]`).
     pub fn ternary(&mut self, n: usize) -> Vec<i8> {
-        let mut draw = || loop {
-            let byte = self.byte();
-            if byte < 255 {
-                return (byte % 3) as i8 - 1;
+        let trit = |byte: u8| (byte % 3) as i8 - 1;
+        let mut coefficients = Vec::with_capacity(n);
+        while coefficients.len() < n {
+            if self.used == CHUNK {
+                self.refill();
             }
-        };
-        (0..n).map(|_| draw()).collect()
+            let block = &self.chunk[self.used / BLOCK];
+            let whole = self.used.is_multiple_of(BLOCK) && n - coefficients.len() >= BLOCK;
+            if whole && block.iter().all(|&byte| byte < 255) {
+                // A block without rejections at once: it maps without branches.
+                coefficients.extend(block.iter().map(|&byte| trit(byte)));
+                self.used += BLOCK;
+            } else {
+                // One byte, and the rest of its block so too.
+                coefficients.extend(Some(self.byte()).filter(|&byte| byte < 255).map(trit));
+            }
+        }
+        coefficients
     }
 
     /// Coefficients of which exactly `weight <= n` are -1 or 1 (`r[sample.fixed-weight]`).
