@@ -2,8 +2,8 @@
 //!
 //! A limb of `N = 2^16` doubles fills the second-level cache, so it is swept as rarely as possible. Seen as a
 //! matrix of `2^head` rows, the *head* runs the outermost stages on eight columns at a time (one cache line per row,
-//! gathered into a small tile); the *blocks* then are contiguous, fit the first-level cache, and run all remaining
-//! stages there. The last four stages of a block form the *tail*: groups of 16 elements, the two innermost
+//! gathered into a small tile); the *blocks* then are contiguous and run all remaining stages, quarter by quarter after the first
+//! two, so that a quarter stays in the first-level cache. The last four stages of a block form the *tail*: groups of 16 elements, the two innermost
 //! stages on transposed 4 by 4 squares. The inverse runs the same pieces in reverse order.
 //!
 //! Between passes the limb holds doubles; the first pass converts from canonical residues, the last one back.
@@ -17,8 +17,12 @@ use super::roots::{FmaRoots, Roots, TAIL, TailRoots};
 use crate::arith::kernels::Finish;
 use crate::arith::{Modulus, NttTable};
 
+/// Elements that stay in the first-level cache, roots beside them, for several passes.
+const CACHED: usize = 1 << 10;
 /// Columns of a head tile: one cache line.
 const TILE_COLUMNS: usize = 8;
+/// Columns ahead of a head tile that are fetched while it is computed.
+const AHEAD: usize = 2 * TILE_COLUMNS;
 /// Rows of the largest head (`log2 N = 17`).
 const TILE_ROWS: usize = 128;
 
@@ -81,19 +85,41 @@ unsafe fn forward_passes(table: &NttTable, src: *mut f64, start: *mut f64, input
         let len = n / rows;
         for b in 0..rows {
             let block = start.add(b * len);
-            let mut m = 1;
-            for &reduce in &fma.plan.forward[passes..] {
-                let grid = Grid::block(block, len, 4 * m);
-                forward_pass(f, &fma.forward.main, (rows + b) * m, m, grid, grid, reduce, input::PLAIN);
-                m *= 4;
+            let reductions = &fma.plan.forward[passes..];
+            let (outer, inner) = reductions.split_at(if len > CACHED { 1 } else { 0 });
+            for &reduce in outer {
+                let grid = Grid::block(block, len, 4);
+                forward_pass(f, &fma.forward.main, rows + b, 1, grid, grid, reduce, input::PLAIN);
             }
-            let groups = len / TAIL;
-            let tail = &fma.forward.tail[b * groups..][..groups];
-            match fma.plan.forward_tail {
-                false => forward_tail::<false>(f, tail, block),
-                true => forward_tail::<true>(f, tail, block),
+            let parts = 1 << (2 * outer.len());
+            for part in b * parts..(b + 1) * parts {
+                let (first, len) = (rows * parts + part, len / parts);
+                let block = start.add(part * len);
+                forward_block(f, fma, inner, first, block, len);
+                finish(part * len, std::slice::from_raw_parts_mut(block.cast::<u64>(), len));
             }
-            finish(b * len, std::slice::from_raw_parts_mut(block.cast::<u64>(), len));
+        }
+    }
+}
+
+/// All stages left on `len` elements that stay in the first-level cache; `first` is the root of the outermost one.
+///
+/// # Safety
+/// `block` points to `len` elements the caller may read and write.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_block(f: Field, fma: &FmaRoots, reductions: &[bool], first: usize, block: *mut f64, len: usize) {
+    let mut m = 1;
+    // SAFETY: the grids cover the block.
+    unsafe {
+        for &reduce in reductions {
+            let grid = Grid::block(block, len, 4 * m);
+            forward_pass(f, &fma.forward.main, first * m, m, grid, grid, reduce, input::PLAIN);
+            m *= 4;
+        }
+        let tail = fma.forward.tail_of(first, len);
+        match fma.plan.forward_tail {
+            false => forward_tail::<false>(f, tail, block),
+            true => forward_tail::<true>(f, tail, block),
         }
     }
 }
@@ -115,6 +141,9 @@ unsafe fn forward_head(f: Field, fma: &FmaRoots, from: *mut f64, start: *mut f64
     for column in (0..stride).step_by(columns) {
         // SAFETY: `column < stride <= n`.
         let [first, outer] = [from, start].map(|p| Grid { start: unsafe { p.add(column) }, rows, stride, columns });
+        if steps > 1 {
+            first.fetch(AHEAD);
+        }
         for step in 0..steps {
             let (src, input) = if step == 0 { (first, input) } else { (inner, input::PLAIN) };
             let dst = if step == steps - 1 { outer } else { inner };
@@ -346,22 +375,48 @@ unsafe fn inverse_passes(table: &NttTable, src: *mut f64, work: *mut f64, c: u64
     let f = Field::new(table.modulus());
     let (n, rows) = (table.n(), 1usize << fma.head);
     let len = n / rows;
-    let (blocks, _) = fma.plan.inverse.split_at(fma.plan.inverse.len() - fma.head as usize / 2);
+    let (modes, _) = fma.plan.inverse.split_at(fma.plan.inverse.len() - fma.head as usize / 2);
+    let (inner, outer) = modes.split_at(modes.len() - if len > CACHED { 1 } else { 0 });
+    let parts = 1 << (2 * outer.len());
     // SAFETY: blocks `b len .. (b + 1) len` cover the `n` elements.
     unsafe {
         for b in 0..rows {
-            let block = work.add(b * len);
-            let groups = len / TAIL;
-            let tail = &fma.inverse.tail[b * groups..][..groups];
-            inverse_tail(f, tail, src.add(b * len), block, fma.plan.inverse_tail);
-            let mut m = groups;
-            for &mode in blocks {
-                m /= 4;
-                let grid = Grid::block(block, len, 4 * m);
-                inverse_pass(f, &fma.inverse.main, (rows + b) * m, m, grid, grid, mode);
+            for part in b * parts..(b + 1) * parts {
+                let (first, len) = (rows * parts + part, len / parts);
+                inverse_block(f, fma, inner, first, src.add(part * len), work.add(part * len), len);
+            }
+            for &mode in outer {
+                let grid = Grid::block(work.add(b * len), len, 4);
+                inverse_pass(f, &fma.inverse.main, rows + b, 1, grid, grid, mode);
             }
         }
         inverse_head(f, table, work, table.scaled_n_inverse(c), output);
+    }
+}
+
+/// Mirror of [`forward_block`], from `src` to `block`.
+///
+/// # Safety
+/// `src` and `block` point to `len` elements each that the caller may read, `block` also for writing.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_block(
+    f: Field,
+    fma: &FmaRoots,
+    modes: &[u8],
+    first: usize,
+    src: *mut f64,
+    block: *mut f64,
+    len: usize,
+) {
+    // SAFETY: the grids cover the block.
+    unsafe {
+        inverse_tail(f, fma.inverse.tail_of(first, len), src, block, fma.plan.inverse_tail);
+        let mut m = len / TAIL;
+        for &mode in modes {
+            m /= 4;
+            let grid = Grid::block(block, len, 4 * m);
+            inverse_pass(f, &fma.inverse.main, first * m, m, grid, grid, mode);
+        }
     }
 }
 
@@ -385,6 +440,9 @@ unsafe fn inverse_head(f: Field, table: &NttTable, start: *mut f64, scale: u64, 
     for column in (0..stride).step_by(columns) {
         // SAFETY: `column < stride <= n`.
         let outer = Grid { start: unsafe { start.add(column) }, rows, stride, columns };
+        if steps > 1 {
+            outer.fetch(AHEAD);
+        }
         for step in 0..steps {
             let src = if step == 0 { outer } else { inner };
             let dst = if step == steps - 1 { outer } else { inner };
