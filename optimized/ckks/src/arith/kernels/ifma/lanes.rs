@@ -46,7 +46,7 @@ pub(super) trait Lanes: Copy {
     fn add_f64(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
     /// Whether all lanes are below `bound`; for assertions.
-    #[inline(always)]
+    #[inline(never)]
     fn below(self, x: Self::Vector, bound: u64) -> bool {
         let mut lanes = [0; LANES];
         self.store(x, &mut lanes);
