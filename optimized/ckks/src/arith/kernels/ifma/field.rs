@@ -64,8 +64,8 @@ impl<L: Lanes> Field<L> {
     pub(super) fn new(l: L, m: &Modulus) -> Self {
         let p = m.value();
         debug_assert!(4 * p < 1 << WORD, "primes below 2^50");
-        let [p, two_p, minus_p] = [p, 2 * p, (1 << WORD) - p].map(|x| l.splat(x));
-        Self { l, m: *m, p, two_p, minus_p, low: l.splat(LOW), zero: l.splat(0) }
+        let (two_p, minus_p) = (l.splat(2 * p), l.splat((1 << WORD) - p));
+        Self { l, m: *m, p: l.splat(p), two_p, minus_p, low: l.splat(LOW), zero: l.splat(0) }
     }
 
     /// The canonical scalar `c` as a factor.
@@ -84,8 +84,8 @@ impl<L: Lanes> Field<L> {
     pub(super) fn barrett(self) -> Barrett<L> {
         let bits = u64::BITS - self.m.value().leading_zeros();
         let mu = ((1u128 << (bits + 50)) / u128::from(self.m.value())) as u64;
-        let [up, down, mu] = [u64::from(54 - bits), u64::from(bits - 2), mu].map(|x| self.l.splat(x));
-        Barrett { up, down, mu }
+        let l = self.l;
+        Barrett { up: l.splat(u64::from(54 - bits)), down: l.splat(u64::from(bits - 2)), mu: l.splat(mu) }
     }
 
     /// `x < 2c` to below `c`.
@@ -167,7 +167,8 @@ mod tests {
             let m = Modulus::new(p).expect("prime");
             let f = Field::new(Portable, &m);
             for round in 0..5_000 {
-                let mut near = |end: u64| if rng.next().is_multiple_of(2) { end - 1 - rng.next() % 16 } else { rng.next() % end };
+                let mut near =
+                    |end: u64| if rng.next().is_multiple_of(2) { end - 1 - rng.next() % 16 } else { rng.next() % end };
                 let (x, w, a, b) = (near(1 << WORD), near(p), near(p), near(p));
                 let r = f.mul([x; LANES], f.factor(w));
                 let wide = |a: u64, b: u64| (u128::from(a) * u128::from(b) % u128::from(p)) as u64;

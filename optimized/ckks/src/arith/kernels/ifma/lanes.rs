@@ -45,6 +45,17 @@ pub(super) trait Lanes: Copy {
     /// The sum of lanes read as doubles, rounded to nearest.
     fn add_f64(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// [`Lanes::load`] of every input from element `at` on. A loop, because the closures of `array::map` are not always inlined, and so
+    /// not compiled for the features.
+    #[inline(always)]
+    fn load_all<const K: usize>(self, inputs: [&[u64]; K], at: usize) -> [Self::Vector; K] {
+        let mut out = [self.splat(0); K];
+        for (out, x) in out.iter_mut().zip(&inputs) {
+            *out = self.load(&x[at..]);
+        }
+        out
+    }
+
     /// Whether all lanes are below `bound`; for assertions.
     #[inline(never)]
     fn below(self, x: Self::Vector, bound: u64) -> bool {

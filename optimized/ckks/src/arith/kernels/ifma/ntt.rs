@@ -131,12 +131,15 @@ fn quarters(block: &mut [u64]) -> impl Iterator<Item = [&mut [u64]; 4]> {
 /// Two stages of a block with roots `k`, then `2k` and `2k + 1`.
 #[inline(always)]
 fn forward_four<L: Lanes>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]) {
-    let w = [k, 2 * k, 2 * k + 1].map(|k| roots.one(f.l, k));
-    for places in quarters(block) {
-        let [x0, x1, x2, x3] = places.each_ref().map(|x| f.l.load(x));
+    let w = [roots.one(f.l, k), roots.one(f.l, 2 * k), roots.one(f.l, 2 * k + 1)];
+    for [p0, p1, p2, p3] in quarters(block) {
+        let (x0, x1, x2, x3) = (f.l.load(p0), f.l.load(p1), f.l.load(p2), f.l.load(p3));
         let ([y0, y2], [y1, y3]) = (forward_butterfly(f, [x0, x2], w[0]), forward_butterfly(f, [x1, x3], w[0]));
         let ([z0, z1], [z2, z3]) = (forward_butterfly(f, [y0, y1], w[1]), forward_butterfly(f, [y2, y3], w[2]));
-        places.into_iter().zip([z0, z1, z2, z3]).for_each(|(place, z)| f.l.store(z, place));
+        f.l.store(z0, p0);
+        f.l.store(z1, p1);
+        f.l.store(z2, p2);
+        f.l.store(z3, p3);
     }
 }
 
@@ -157,7 +160,7 @@ fn forward_tail<L: Lanes>(f: Field<L>, roots: &Roots, k: usize, group: &mut [u64
     let x = forward_butterfly(f, x, roots.several(f.l, 4 * k, 4, &SPREAD[1]));
     let x = exchange(f.l, x, &SINGLES);
     let x = forward_butterfly(f, x, roots.several(f.l, 8 * k, 8, &SPREAD[2]));
-    let [x, y] = exchange(f.l, x.map(|x| f.canonical(x)), &ZIP);
+    let [x, y] = exchange(f.l, [f.canonical(x[0]), f.canonical(x[1])], &ZIP);
     f.l.store(x, low);
     f.l.store(y, high);
 }
@@ -237,12 +240,15 @@ fn inverse_two<L: Lanes>(f: Field<L>, w: Factor<L>, block: &mut [u64]) {
 /// Mirror of [`forward_four`].
 #[inline(always)]
 fn inverse_four<L: Lanes>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]) {
-    let w = [k, 2 * k, 2 * k + 1].map(|k| roots.one(f.l, k));
-    for places in quarters(block) {
-        let [x0, x1, x2, x3] = places.each_ref().map(|x| f.l.load(x));
+    let w = [roots.one(f.l, k), roots.one(f.l, 2 * k), roots.one(f.l, 2 * k + 1)];
+    for [p0, p1, p2, p3] in quarters(block) {
+        let (x0, x1, x2, x3) = (f.l.load(p0), f.l.load(p1), f.l.load(p2), f.l.load(p3));
         let ([y0, y1], [y2, y3]) = (inverse_butterfly(f, [x0, x1], w[1]), inverse_butterfly(f, [x2, x3], w[2]));
         let ([z0, z2], [z1, z3]) = (inverse_butterfly(f, [y0, y2], w[0]), inverse_butterfly(f, [y1, y3], w[0]));
-        places.into_iter().zip([z0, z1, z2, z3]).for_each(|(place, z)| f.l.store(z, place));
+        f.l.store(z0, p0);
+        f.l.store(z1, p1);
+        f.l.store(z2, p2);
+        f.l.store(z3, p3);
     }
 }
 

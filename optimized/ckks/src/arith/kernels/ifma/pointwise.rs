@@ -9,7 +9,7 @@ use crate::arith::Modulus;
 #[inline(always)]
 fn map<L: Lanes, const K: usize>(l: L, out: &mut [u64], inputs: [&[u64]; K], f: impl Fn([L::Vector; K]) -> L::Vector) {
     for (i, out) in out.chunks_mut(LANES).enumerate() {
-        l.store(f(inputs.map(|x| l.load(&x[i * LANES..]))), out);
+        l.store(f(l.load_all(inputs, i * LANES)), out);
     }
 }
 
@@ -22,7 +22,7 @@ fn assign<L: Lanes, const K: usize>(
     f: impl Fn(L::Vector, [L::Vector; K]) -> L::Vector,
 ) {
     for (i, acc) in acc.chunks_mut(LANES).enumerate() {
-        l.store(f(l.load(acc), inputs.map(|x| l.load(&x[i * LANES..]))), acc);
+        l.store(f(l.load(acc), l.load_all(inputs, i * LANES)), acc);
     }
 }
 
@@ -165,7 +165,7 @@ pub(super) fn product_tail_add<L: Lanes>(l: L, m: &Modulus, acc: &mut [u64], x: 
 #[inline(always)]
 pub(super) fn combine2_sub<L: Lanes>(l: L, m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[u64]) {
     let f = Field::new(l, m);
-    let c = c.map(|c| f.factor(c));
+    let c = [f.factor(c[0]), f.factor(c[1])];
     map(l, out, [x[0], x[1], s], |[a, b, s]| {
         f.canonical_of_eight(lazy_difference(f, l.add(f.mul(a, c[0]), f.mul(b, c[1])), s))
     });

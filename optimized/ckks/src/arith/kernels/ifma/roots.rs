@@ -40,10 +40,7 @@ impl Roots {
     /// Roots `k` to `k + count - 1`, arranged by `pattern`.
     #[inline(always)]
     pub(super) fn several<L: Lanes>(&self, l: L, k: usize, count: usize, pattern: &Pattern) -> Factor<L> {
-        let [w, quotient] = [&self.w, &self.quotient].map(|x| {
-            let x = l.load(&x[k..k + count]);
-            l.permute(x, x, pattern)
-        });
-        Factor { w, quotient }
+        let (w, quotient) = (l.load(&self.w[k..k + count]), l.load(&self.quotient[k..k + count]));
+        Factor { w: l.permute(w, w, pattern), quotient: l.permute(quotient, quotient, pattern) }
     }
 }

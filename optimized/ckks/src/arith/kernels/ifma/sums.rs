@@ -77,13 +77,13 @@ fn two_sums<L: Lanes>(
 ) -> [L::Vector; 2] {
     let mut carry = start;
     for first in (0..terms).step_by(GROUP) {
-        let mut sums = carry.map(|carry| reducer.start(carry));
+        let mut sums = [reducer.start(carry[0]), reducer.start(carry[1])];
         for j in first..terms.min(first + GROUP) {
             let [d, x, y] = term(j);
             reducer.add(&mut sums[0], d, x);
             reducer.add(&mut sums[1], d, y);
         }
-        carry = sums.map(|sum| reducer.fold(sum));
+        carry = [reducer.fold(sums[0]), reducer.fold(sums[1])];
     }
     carry
 }
@@ -101,8 +101,7 @@ pub(super) fn dot2<L: Lanes>(
     let (reducer, [out0, out1]) = (Reducer::new(l, m), out);
     for i in (0..out0.len()).step_by(LANES) {
         let start = [initial(l, out0, i, add), initial(l, out1, i, add)];
-        let sums =
-            two_sums(reducer, digits.len(), start, |j| [digits[j], keys[0][j], keys[1][j]].map(|x| l.load(&x[i..])));
+        let sums = two_sums(reducer, digits.len(), start, |j| l.load_all([digits[j], keys[0][j], keys[1][j]], i));
         l.store(sums[0], &mut out0[i..]);
         l.store(sums[1], &mut out1[i..]);
     }
@@ -131,9 +130,8 @@ pub(super) fn dot2_packed<L: Lanes>(
     for i in (0..n).step_by(LANES) {
         let count = width * LANES.min(n - i);
         let key = |key: &PackedLimb| l.permute_bytes(l.load_bytes(&key.bytes()[i * width..], count), spread);
-        let sums = two_sums(reducer, digits.len(), [zero; 2], |j| {
-            [l.load(&digits[j][i..]), key(keys[0][j]), key(keys[1][j])]
-        });
+        let sums =
+            two_sums(reducer, digits.len(), [zero; 2], |j| [l.load(&digits[j][i..]), key(keys[0][j]), key(keys[1][j])]);
         l.store(sums[0], &mut out0[i..]);
         l.store(sums[1], &mut out1[i..]);
     }
