@@ -170,7 +170,7 @@ fn stages_hold_what_the_book_says() {
 fn kernels_and_kept_transforms_agree() {
     for preset in ["toy-n5-boot", "toy-n8-boot"] {
         let mut results = Vec::new();
-        for kind in [KernelKind::Scalar, KernelKind::Avx2] {
+        for kind in KernelKind::available() {
             let Some(mut fixture) = Fixture::new(preset, Some(kind)) else { continue };
             let ct = fixture.encrypt(&inputs(fixture.slots()).remove(0).1, fixture.bootstrapper.input_level());
             results.push(fixture.bootstrapper.bootstrap(&fixture.evaluator(), &ct).unwrap());
