@@ -53,8 +53,11 @@ pub struct BootstrapLiteral {
     pub slots_to_coeffs: Vec<MapFactor>,
     /// Factors of CoeffsToSlots in order of application.
     pub coeffs_to_slots: Vec<MapFactor>,
-    /// EvalMod works on `t / range`, `|t| <= range - 1/4`.
+    /// EvalMod works on `t / range`, `|t| <= range - 1/4`, but for the failure probability of `r[boot.modraise.range]`.
     pub range: u32,
+    /// Levels of the cosine's evaluation at which a step divides by two primes (`r[ckks.descent]`), highest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<usize>,
     /// Double-angle steps after the cosine.
     pub double_angles: u32,
     /// Chebyshev coefficients on `[-1, 1]` of `cos(2 pi range u / 2^double_angles)`; the odd ones are 0.
