@@ -10,6 +10,8 @@ use touchstone_spec::params::{
 
 /// The only standard deviation of errors that the book defines.
 const SIGMA: f64 = 3.2;
+/// Largest failure probability of a bootstrap that is admitted (`r[boot.params]`).
+const FAILURE_LIMIT: f64 = 1.0 / (1u64 << 40) as f64;
 
 /// Whether parameter sets without 128-bit security are admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,24 @@ impl Parameters {
     #[must_use]
     pub fn bootstrap(&self) -> Option<&BootstrapLiteral> {
         self.literal.bootstrap.as_ref()
+    }
+
+    /// Whether a step at `level` divides by two primes (`r[ckks.step]`).
+    #[must_use]
+    pub fn is_pair(&self, level: usize) -> bool {
+        self.literal.is_pair(level)
+    }
+
+    /// The level at which a step to `level` starts (`r[ckks.step]`).
+    #[must_use]
+    pub fn above(&self, level: usize) -> usize {
+        if self.is_pair(level + 2) { level + 2 } else { level + 1 }
+    }
+
+    /// The level that is `steps` steps below `level`, if there is one (`r[ckks.step]`).
+    #[must_use]
+    pub fn below(&self, level: usize, steps: usize) -> Option<usize> {
+        (0..steps).try_fold(level, |level, _| level.checked_sub(if self.is_pair(level) { 2 } else { 1 }))
     }
 
     /// The chain primes `q_0..q_L`.
@@ -272,11 +292,14 @@ fn check_scales(literal: &ParameterLiteral) -> Result<Vec<f64>, CkksError> {
         if given.0 != scale {
             return refuse("canonical_scales", format_args!("{scale:e} at level {level}"), given);
         }
-        if !(1.0..=2f64.powi(62)).contains(&scale) {
+        // Between the primes of a pair nothing is squared, and no ciphertext has the scale in the table.
+        let within = literal.is_pair(level + 1);
+        if !within && !(1.0..=2f64.powi(62)).contains(&scale) {
             return refuse("canonical_scales", format_args!("1 to 2^62 at level {level}"), scale);
         }
         scales[level] = scale;
-        scale = scale * scale / literal.q[level] as f64;
+        let product = if within { scale } else { scale * scale };
+        scale = product / literal.q[level] as f64;
     }
     Ok(scales)
 }
@@ -295,9 +318,9 @@ fn check_bootstrap(literal: &ParameterLiteral, scales: &[f64]) -> Result<(), Ckk
         let got = format_args!("{}, {}", boot.message_ratio, boot.double_angles);
         return refuse("bootstrap.message_ratio, double_angles", "1..=30, 0..=16", got);
     }
-    let least_range = (boot.ephemeral_weight as f64 + 1.0) / 2.0 + 0.25;
-    if f64::from(boot.range) < least_range || boot.range > 1 << 16 {
-        return refuse("bootstrap.range", format_args!("{least_range} to 65536"), boot.range);
+    if wrap_failure(n, boot) > FAILURE_LIMIT || boot.range > 1 << 16 {
+        let expected = format_args!("at most 65536, failure probability at most {FAILURE_LIMIT:e}");
+        return refuse("bootstrap.range", expected, boot.range);
     }
     let even = boot.cosine.len() % 2 == 1 && boot.cosine.iter().skip(1).step_by(2).all(|c| c.0 == 0.0);
     let numbers = || boot.cosine.iter().chain(&boot.output).chain([&boot.cosine_error]);
@@ -330,17 +353,20 @@ fn check_bootstrap_levels(
         }
     }
     let depth = boot.cosine.len().next_power_of_two().trailing_zeros() as usize;
-    let used = to_slots.len() + depth + boot.double_angles as usize + [0, 2, 3][boot.output.len() - 1];
+    let cosine = depth + boot.pairs.len();
+    let used = to_slots.len() + cosine + boot.double_angles as usize + [0, 2, 3][boot.output.len() - 1];
     let top = literal.max_level();
     if boot.output_level < to_coeffs.len() || boot.output_level + used != top {
         let expected = format_args!("at least {}, and {used} levels below the top level {top}", to_coeffs.len());
         return refuse("bootstrap.output_level", expected, boot.output_level);
     }
+    let middle = top - to_slots.len();
+    check_pairs(&boot.pairs, middle - cosine, middle)?;
     let message = literal.q[0] as f64 / f64::from(boot.message_ratio).exp2();
     if to_coeffs.last().is_none_or(|factor| factor.label.0 != message) {
         return refuse("bootstrap.slots_to_coeffs", format_args!("a last label of {message:e}"), "another label");
     }
-    let slots = scales[top - to_slots.len()];
+    let slots = scales[middle];
     if to_slots.last().is_none_or(|factor| factor.label.0 != slots) {
         return refuse("bootstrap.coeffs_to_slots", format_args!("a last label of {slots:e}"), "another label");
     }
@@ -354,6 +380,30 @@ fn check_bootstrap_levels(
         );
     }
     Ok(())
+}
+
+/// Pairs lie within the cosine's levels, `bottom` to `middle`, apart from each other, highest first.
+fn check_pairs(pairs: &[usize], bottom: usize, middle: usize) -> Result<(), CkksError> {
+    let mut free = middle + 1;
+    for &pair in pairs {
+        if pair >= free || pair < bottom + 2 {
+            return refuse("bootstrap.pairs", format_args!("disjoint pairs of levels {bottom} to {middle}"), pair);
+        }
+        free = pair - 1;
+    }
+    Ok(())
+}
+
+/// The bound of `r[boot.modraise.range]` on the probability that a bootstrap fails.
+pub(crate) fn wrap_failure(n: usize, boot: &BootstrapLiteral) -> f64 {
+    let (h, range) = (boot.ephemeral_weight as f64, f64::from(boot.range));
+    if range >= (h + 1.0) / 2.0 + 0.25 {
+        return 0.0;
+    }
+    let y = h / 2.0 - range + 0.5 + (-f64::from(boot.message_ratio)).exp2();
+    // y^h / h!, factor by factor: neither power nor factorial leaves the range of binary64.
+    let tail = |y: f64| (1..=boot.ephemeral_weight).map(|i| y.max(0.0) / i as f64).product::<f64>();
+    n as f64 * (tail(y) + tail(y - 1.0))
 }
 
 fn check_security(literal: &ParameterLiteral, log_qp: f64, security: Security) -> Result<(), CkksError> {
@@ -404,6 +454,9 @@ fn canonical_text(literal: &ParameterLiteral) -> String {
         line("ephemeral", &boot.ephemeral_weight);
         line("output_level", &boot.output_level);
         line("output_scale", &literal.canonical_scales[boot.output_level]);
+        for pair in &boot.pairs {
+            line("pair", pair);
+        }
     }
     text
 }
@@ -474,7 +527,8 @@ mod tests {
     fn bootstrapping_sections_that_do_not_fit_are_refused() {
         refused_bootstrap(|_, b| b.ephemeral_weight = 0);
         refused_bootstrap(|_, b| b.ephemeral_weight = 257);
-        refused_bootstrap(|_, b| b.range = 16);
+        refused_bootstrap(|_, b| b.range = 12);
+        refused_bootstrap(|_, b| b.range = 1 << 17);
         refused_bootstrap(|_, b| b.slots_to_coeffs[0].log_radix = 2);
         refused_bootstrap(|_, b| b.coeffs_to_slots[0].log_radix = u32::MAX);
         refused_bootstrap(|_, b| b.slots_to_coeffs[0].label = HexFloat(f64::NAN));
@@ -493,6 +547,44 @@ mod tests {
         // Scales above and below the output level follow the recursion; the one at it is the section's.
         for level in [3, 5] {
             refused_bootstrap(|l, _| l.canonical_scales[level].0 *= 1.0 + 1e-15);
+        }
+    }
+
+    #[test]
+    fn pairs_that_do_not_fit_are_refused() {
+        let preset = || ParameterLiteral::preset("toy-n5-boot-pair").unwrap();
+        let parameters = Parameters::from_literal(&preset(), Security::AllowInsecure).unwrap();
+        let pair = parameters.bootstrap().unwrap().pairs[0];
+        assert_eq!((parameters.below(pair, 1), parameters.above(pair - 2)), (Some(pair - 2), pair));
+        assert_eq!((parameters.below(pair + 1, 2), parameters.above(pair)), (Some(pair - 2), pair + 1));
+        assert_eq!((parameters.below(1, 1), parameters.below(1, 2)), (Some(0), None));
+        let changes: [fn(&mut Vec<usize>); 4] =
+            [Vec::clear, |pairs| pairs[0] += 1, |pairs| pairs[0] = usize::MAX - 2, |pairs| pairs.push(pairs[0] - 1)];
+        for change in changes {
+            let mut literal = preset();
+            change(&mut literal.bootstrap.as_mut().unwrap().pairs);
+            let error = Parameters::from_literal(&literal, Security::AllowInsecure).unwrap_err();
+            assert!(matches!(error, CkksError::Parameters { .. }), "{error}");
+        }
+        assert!(check_pairs(&[9, 7], 5, 9).is_ok());
+        for pairs in [[9, 8], [9, 9], [7, 9], [10, 8], [9, 6]] {
+            assert!(check_pairs(&pairs, 5, 9).is_err(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_failure_probability_is_the_stated_one() {
+        for name in preset_names() {
+            let literal = ParameterLiteral::preset(name).unwrap();
+            let Some(boot) = &literal.bootstrap else { continue };
+            let bound = wrap_failure(1 << literal.log_n, boot);
+            match literal.description.split_once("with probability below 2^") {
+                None => assert_eq!(bound, 0.0, "{name}"),
+                Some((_, bits)) => {
+                    let stated = bits.parse::<f64>().unwrap().exp2();
+                    assert!(bound <= stated && bound > stated / 2.0, "{name}: {bound:e} against {stated:e}");
+                }
+            }
         }
     }
 
