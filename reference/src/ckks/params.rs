@@ -317,6 +317,10 @@ impl Parameters {
                 return bad("bootstrap.pairs", "disjoint pairs of levels of the cosine, highest first", pair);
             }
             free = pair - 1;
+            let summand = |level: usize| self.canonical_scales[pair].powi(2) / self.canonical_scales[level];
+            if (pair..=middle).any(|level| summand(level) >= 2f64.powi(62)) {
+                return bad("bootstrap.pairs", "summands below 2^62 at the level of a pair", pair);
+            }
         }
         self.check_bootstrap_labels(boot)
     }

@@ -361,7 +361,7 @@ fn check_bootstrap_levels(
         return refuse("bootstrap.output_level", expected, boot.output_level);
     }
     let middle = top - to_slots.len();
-    check_pairs(&boot.pairs, middle - cosine, middle)?;
+    check_pairs(&boot.pairs, scales, middle - cosine, middle)?;
     let message = literal.q[0] as f64 / f64::from(boot.message_ratio).exp2();
     if to_coeffs.last().is_none_or(|factor| factor.label.0 != message) {
         return refuse("bootstrap.slots_to_coeffs", format_args!("a last label of {message:e}"), "another label");
@@ -382,14 +382,19 @@ fn check_bootstrap_levels(
     Ok(())
 }
 
-/// Pairs lie within the cosine's levels, `bottom` to `middle`, apart from each other, highest first.
-fn check_pairs(pairs: &[usize], bottom: usize, middle: usize) -> Result<(), CkksError> {
+/// Pairs lie within the cosine's levels, `bottom` to `middle`, apart from each other, highest first; a summand from any level
+/// above with coefficient 1 is an integer below `2^62`.
+fn check_pairs(pairs: &[usize], scales: &[f64], bottom: usize, middle: usize) -> Result<(), CkksError> {
     let mut free = middle + 1;
     for &pair in pairs {
         if pair >= free || pair < bottom + 2 {
             return refuse("bootstrap.pairs", format_args!("disjoint pairs of levels {bottom} to {middle}"), pair);
         }
         free = pair - 1;
+        let largest = scales[pair..=middle].iter().map(|scale| scales[pair] * scales[pair] / scale).fold(0.0, f64::max);
+        if largest >= 2f64.powi(62) {
+            return refuse("bootstrap.pairs", "summands below 2^62 at the level of a pair", largest);
+        }
     }
     Ok(())
 }
@@ -566,10 +571,13 @@ mod tests {
             let error = Parameters::from_literal(&literal, Security::AllowInsecure).unwrap_err();
             assert!(matches!(error, CkksError::Parameters { .. }), "{error}");
         }
-        assert!(check_pairs(&[9, 7], 5, 9).is_ok());
+        let mut scales = [2f64.powi(50); 11];
+        assert!(check_pairs(&[9, 7], &scales, 5, 9).is_ok());
         for pairs in [[9, 8], [9, 9], [7, 9], [10, 8], [9, 6]] {
-            assert!(check_pairs(&pairs, 5, 9).is_err(), "{pairs:?}");
+            assert!(check_pairs(&pairs, &scales, 5, 9).is_err(), "{pairs:?}");
         }
+        scales[7] = 2f64.powi(56);
+        assert!(check_pairs(&[7], &scales, 5, 9).is_err());
     }
 
     #[test]
