@@ -169,7 +169,8 @@ fn value_with_error(plan: &Plan, u: f64, place: usize) -> (f64, Vec<usize>) {
     let mut basis = BTreeMap::from([(1, u)]);
     for (i, (left, right)) in plan.powers() {
         // A factor that has more levels than the product is brought down by a rescale of its own.
-        let mut factor = |k: &usize| if depth(*k) + 1 < depth(*i) { rescale(basis[k], depth(*i) - 1) } else { basis[k] };
+        let mut factor =
+            |k: &usize| if depth(*k) + 1 < depth(*i) { rescale(basis[k], depth(*i) - 1) } else { basis[k] };
         let product = factor(left) * factor(right);
         let correction = if left == right { 1.0 } else { basis[&(left - right)] };
         let value = rescale(2.0 * product - correction, depth(*i));

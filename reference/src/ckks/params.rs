@@ -282,7 +282,8 @@ impl Parameters {
     fn check_bootstrap(&self) -> Result<(), ReferenceError> {
         let Some(boot) = &self.bootstrap else { return Ok(()) };
         if boot.ephemeral_weight == 0 || boot.ephemeral_weight > self.n() || self.wrap_failure() > FAILURE_LIMIT {
-            let expected = format!("a weight of 1 to {} and a failure probability of at most {FAILURE_LIMIT:e}", self.n());
+            let expected =
+                format!("a weight of 1 to {} and a failure probability of at most {FAILURE_LIMIT:e}", self.n());
             return bad("bootstrap.range", expected, format!("{}, {}", boot.ephemeral_weight, boot.range));
         }
         if self.p[0] < self.q[0] {
@@ -318,7 +319,8 @@ impl Parameters {
             }
             free = pair - 1;
             let summand = |level: usize| self.canonical_scales[pair].powi(2) / self.canonical_scales[level];
-            if (pair..=middle).any(|level| summand(level) >= 2f64.powi(62)) {
+            // The argument, at the middle level, is no summand: the cosine is even.
+            if (pair..middle).any(|level| summand(level) >= 2f64.powi(62)) {
                 return bad("bootstrap.pairs", "summands below 2^62 at the level of a pair", pair);
             }
         }
@@ -455,7 +457,10 @@ mod tests {
         // The table between the primes of a pair is that of one square.
         assert_eq!(refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs.clear()), "canonical_scales");
         assert_eq!(refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs[0] += 1), "canonical_scales");
-        assert_eq!(refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs.push(usize::MAX)), "bootstrap.output_level");
+        assert_eq!(
+            refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs.push(usize::MAX)),
+            "bootstrap.output_level"
+        );
         let twice = |l: &mut ParameterLiteral| {
             let boot = l.bootstrap.as_mut().unwrap();
             boot.pairs.push(pair);
@@ -471,7 +476,8 @@ mod tests {
             let literal = ParameterLiteral::preset(name).unwrap();
             let parameters = Parameters::new(&literal).unwrap();
             let bound = parameters.wrap_failure();
-            let stated = literal.description.split("with probability below 2^").nth(1).map(|bits| bits.parse::<f64>().unwrap());
+            let stated =
+                literal.description.split("with probability below 2^").nth(1).map(|bits| bits.parse::<f64>().unwrap());
             let Some(stated) = stated else {
                 assert_eq!(bound, 0.0, "{name}");
                 continue;

@@ -383,7 +383,7 @@ fn check_bootstrap_levels(
 }
 
 /// Pairs lie within the cosine's levels, `bottom` to `middle`, apart from each other, highest first; a summand from any level
-/// above with coefficient 1 is an integer below `2^62`.
+/// above but `middle`, that of the argument, which an even polynomial has no summand of, is an integer below `2^62` if its coefficient is 1.
 fn check_pairs(pairs: &[usize], scales: &[f64], bottom: usize, middle: usize) -> Result<(), CkksError> {
     let mut free = middle + 1;
     for &pair in pairs {
@@ -391,7 +391,7 @@ fn check_pairs(pairs: &[usize], scales: &[f64], bottom: usize, middle: usize) ->
             return refuse("bootstrap.pairs", format_args!("disjoint pairs of levels {bottom} to {middle}"), pair);
         }
         free = pair - 1;
-        let largest = scales[pair..=middle].iter().map(|scale| scales[pair] * scales[pair] / scale).fold(0.0, f64::max);
+        let largest = scales[pair..middle].iter().map(|scale| scales[pair] * scales[pair] / scale).fold(0.0, f64::max);
         if largest >= 2f64.powi(62) {
             return refuse("bootstrap.pairs", "summands below 2^62 at the level of a pair", largest);
         }
