@@ -25,7 +25,7 @@ use touchstone_reference::error::ReferenceError;
 use touchstone_spec::params::BootstrapLiteral;
 
 /// Presets with bootstrapping, with the divisor of the number of draws.
-pub(super) const PRESETS: [(&str, usize); 2] = [("toy-n5-boot", 50), ("toy-n8-boot", 200)];
+pub(super) const PRESETS: [(&str, usize); 3] = [("toy-n5-boot", 50), ("toy-n5-boot-pair", 50), ("toy-n8-boot", 200)];
 
 /// One stage, or all of them.
 #[derive(Clone, Copy)]

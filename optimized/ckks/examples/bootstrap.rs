@@ -55,9 +55,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoder = Encoder::new(&context);
     let predicted = bootstrapper.predicted_error();
     println!(
-        "predicted: deviation 2^{:.2}, approximation 2^{:.2}",
+        "predicted: deviation 2^{:.2}, approximation 2^{:.2}, failure of ModRaise {:e}",
         predicted.deviation.log2(),
-        predicted.approximation.log2()
+        predicted.approximation.log2(),
+        predicted.failure
     );
 
     let level = bootstrapper.input_level();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use touchstone_spec::params::{BootstrapLiteral, MapFactor, ParameterLiteral};
 
-pub(super) const PRESETS: [&str; 2] = ["toy-n5-boot", "toy-n8-boot"];
+pub(super) const PRESETS: [&str; 3] = ["toy-n5-boot", "toy-n5-boot-pair", "toy-n8-boot"];
 
 /// Failure probability of every statistical assertion here.
 pub(super) const FAILURE: f64 = 1e-9;
@@ -181,10 +181,10 @@ impl Setup {
         let gain = |count: i32| (1..=count).map(|i| 4.0 * (PI / 2f64.powi(i + 1)).cos()).product::<f64>();
         let plan = Plan::new(Basis::Chebyshev, &boot.cosine.iter().map(|c| c.0).collect::<Vec<_>>()).unwrap();
         let top = self.params.max_level() - boot.coeffs_to_slots.len();
-        let bottom = top - plan.depth();
+        let at = |steps: usize| self.params.below(top, steps).unwrap();
+        let bottom = at(plan.depth());
         let rho = |level: usize| self.rho(self.params.canonical_scale(level).unwrap());
-        let largest = (bottom..top).map(rho).fold(0.0, f64::max);
-        let cosine = largest * sensitivity(&plan) * gain(steps);
+        let cosine = evaluation_deviation(&plan, |steps| rho(at(steps))) * gain(steps);
         let doubling = (1..=steps).map(|done| (rho(bottom - done as usize) * gain(steps - done)).powi(2));
         let output = self.rho(self.params.canonical_scale(boot.output_level).unwrap());
         (cosine * cosine + doubling.sum::<f64>()) * unit * unit + output * output
@@ -217,13 +217,14 @@ fn kept(factors: &[MapFactor], period: usize) -> Vec<u32> {
     own
 }
 
-/// Root sum square of the derivatives of a plan's value with respect to an error of each of its rescales, at the
-/// worst of 257 arguments.
-fn sensitivity(plan: &Plan) -> f64 {
+/// Root sum square of the effects on a plan's value of an error in each of its rescales, `rho(d)` the deviation of one that ends
+/// `d` steps below the input, at the worst of 257 arguments.
+fn evaluation_deviation(plan: &Plan, rho: impl Fn(usize) -> f64) -> f64 {
     let at = |u: f64| {
-        let (exact, count) = value_with_error(plan, u, usize::MAX);
+        let (exact, depths) = value_with_error(plan, u, usize::MAX);
         let derivative = |place| (value_with_error(plan, u, place).0 - exact) / STEP;
-        (0..count).map(|place| derivative(place).powi(2)).sum::<f64>().sqrt()
+        let effect = |(place, depth): (usize, &usize)| (derivative(place) * rho(*depth)).powi(2);
+        depths.iter().enumerate().map(effect).sum::<f64>().sqrt()
     };
     (-128..=128).map(|k| at(f64::from(k) / 128.0)).fold(0.0, f64::max)
 }
@@ -231,34 +232,36 @@ fn sensitivity(plan: &Plan) -> f64 {
 /// Error that [`value_with_error`] adds: its square is below the rounding of binary64.
 const STEP: f64 = 1e-7;
 
-/// The plan's value at `u` with [`STEP`] added after the rescale with number `place`, and the number of rescales.
-fn value_with_error(plan: &Plan, u: f64, place: usize) -> (f64, usize) {
-    let mut count = 0;
-    let mut rescale = |x: f64| {
-        count += 1;
-        if count - 1 == place { x + STEP } else { x }
+/// The plan's value at `u` with [`STEP`] added after the rescale with number `place`, and where every rescale ends, in steps
+/// below the input.
+fn value_with_error(plan: &Plan, u: f64, place: usize) -> (f64, Vec<usize>) {
+    let mut depths = Vec::new();
+    let mut rescale = |x: f64, depth: usize| {
+        depths.push(depth);
+        if depths.len() - 1 == place { x + STEP } else { x }
     };
     let depth = |i: usize| i.next_power_of_two().ilog2() as usize;
     let mut basis = BTreeMap::from([(1, u)]);
     for (i, (left, right)) in plan.powers() {
         // A factor that has more levels than the product is brought down by a rescale of its own.
-        let mut factor = |k: &usize| if depth(*k) + 1 < depth(*i) { rescale(basis[k]) } else { basis[k] };
+        let mut factor =
+            |k: &usize| if depth(*k) + 1 < depth(*i) { rescale(basis[k], depth(*i) - 1) } else { basis[k] };
         let product = factor(left) * factor(right);
         let correction = if left == right { 1.0 } else { basis[&(left - right)] };
-        let value = rescale(2.0 * product - correction);
+        let value = rescale(2.0 * product - correction, depth(*i));
         basis.insert(*i, value);
     }
     let value = plan.sum().map_or(0.0, |root| sum_with_error(root, &basis, &mut rescale));
-    (value, count)
+    (value, depths)
 }
 
-fn sum_with_error(sum: &Sum, basis: &BTreeMap<usize, f64>, rescale: &mut impl FnMut(f64) -> f64) -> f64 {
+fn sum_with_error(sum: &Sum, basis: &BTreeMap<usize, f64>, rescale: &mut impl FnMut(f64, usize) -> f64) -> f64 {
     let mut total: f64 = sum.terms.iter().map(|(i, c)| c * basis[i]).sum();
     for (h, factor) in &sum.products {
         let value = sum_with_error(factor, basis, rescale);
-        total += value * if h.ilog2() as usize == sum.depth { basis[h] } else { rescale(basis[h]) };
+        total += value * if h.ilog2() as usize == sum.depth { basis[h] } else { rescale(basis[h], sum.depth) };
     }
-    rescale(total) + sum.constant
+    rescale(total, sum.depth + 1) + sum.constant
 }
 
 /// `r[boot.butterfly]` and `r[boot.stc]`, from an encryption (`r[boot.input]`).

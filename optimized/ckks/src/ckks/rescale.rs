@@ -148,6 +148,27 @@ impl Evaluator {
         }
     }
 
+    /// One rescale, or two at the level of a pair (`r[ckks.step]`, error `r[noise.rescale]`).
+    ///
+    /// # Errors
+    /// As [`Evaluator::rescale`].
+    pub(crate) fn step(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.second(a.level(), self.rescale(a)?)
+    }
+
+    /// [`Evaluator::relinearise_rescale`], with a second rescale at the level of a pair (`r[ckks.step]`).
+    ///
+    /// # Errors
+    /// As [`Evaluator::relinearise_rescale`].
+    pub(crate) fn relinearise_step(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.second(a.level(), self.relinearise_rescale(a)?)
+    }
+
+    /// The rest of a step that started at `level`, after its first rescale.
+    fn second(&self, level: usize, rescaled: Ciphertext) -> Result<Ciphertext, CkksError> {
+        if self.context().parameters().is_pair(level) { self.rescale(&rescaled) } else { Ok(rescaled) }
+    }
+
     /// `fl(scale / q_level)`.
     pub(crate) fn rescaled_label(&self, scale: f64, level: usize) -> f64 {
         scale / self.context().parameters().chain()[level] as f64
@@ -171,8 +192,8 @@ impl Evaluator {
     /// Brings a ciphertext to a lower level and its canonical scale; a ciphertext that is at `level` already must be
     /// canonical and is copied.
     ///
-    /// From a higher level: drop to `level + 1`, multiply by the constant 1 and rescale
-    /// (errors `r[noise.scalar.mul]`, `r[noise.rescale]`). The scale of the input need not be canonical.
+    /// From a higher level: drop to the level above (`r[ckks.step]`; `level + 1` without pairs), multiply by the constant 1 and
+    /// rescale (errors `r[noise.scalar.mul]`, `r[noise.rescale]`). The scale of the input need not be canonical.
     ///
     /// # Errors
     /// [`CkksError::Level`] if `level` is above the ciphertext's; [`CkksError::Scale`] if it is the ciphertext's own and
@@ -191,8 +212,8 @@ impl Evaluator {
     }
 
     /// Multiplies by a constant and lands at `level`, which is below the ciphertext's, with the canonical scale: drop to
-    /// `level + 1`, multiply towards `fl(D D)` with `D` the canonical scale there, rescale
-    /// (errors `r[noise.scalar.mul]`, `r[noise.rescale]`).
+    /// the level above (`r[ckks.step]`; `level + 1` without pairs), multiply towards `fl(D D)` with `D` the canonical scale there,
+    /// rescale (errors `r[noise.scalar.mul]`, `r[noise.rescale]`).
     ///
     /// # Errors
     /// [`CkksError::LevelExhausted`] unless `level` is below the ciphertext's; [`CkksError::Argument`] as
@@ -204,28 +225,28 @@ impl Evaluator {
         constant: Complex64,
         level: usize,
     ) -> Result<Ciphertext, CkksError> {
-        if level >= a.level() {
-            let operation = "mul_const_to_level";
-            return Err(CkksError::LevelExhausted { operation, expected: level + 1, got: a.level() });
-        }
         let operation = "mul_const_to_level";
+        let parameters = self.context().parameters();
+        let above = parameters.above(level);
+        if above > a.level() {
+            return Err(CkksError::LevelExhausted { operation, expected: above, got: a.level() });
+        }
         self.context().check_fingerprint(operation, &a.fingerprint)?;
-        let canonical = self.context().parameters().canonical_scale(level + 1);
-        let target = canonical * canonical;
-        let (scale, expected) =
-            (self.rescaled_label(target, level + 1), self.context().parameters().canonical_scale(level));
+        let target = parameters.canonical_scale(above) * parameters.canonical_scale(above);
+        let scale = self.rescaled_label(target, above);
+        let expected = parameters.canonical_scale(above - 1);
         if scale != expected {
             return Err(CkksError::Scale { operation, expected, got: scale });
         }
         let k = constant_integers(operation, a, constant, target)?;
-        instrument::count(Operation::MultiplyConstant, level + 1, 1);
-        let _operation = instrument::operation(Operation::Rescale, level + 1);
+        instrument::count(Operation::MultiplyConstant, above, 1);
+        let _operation = instrument::operation(Operation::Rescale, above);
         let scope = instrument::scope();
         let rescale = |poly: &Poly| {
             let _scope = scope.enter();
-            rescale_product(self.context(), poly, k, level + 1)
+            rescale_product(self.context(), poly, k, above)
         };
         let polys = a.polys.par_iter().map(rescale).collect();
-        Ok(Ciphertext { polys, scale, fingerprint: a.fingerprint })
+        self.second(above, Ciphertext { polys, scale, fingerprint: a.fingerprint })
     }
 }

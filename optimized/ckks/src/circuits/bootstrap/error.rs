@@ -6,6 +6,7 @@ use super::factors::Direction;
 use super::sparse::check_period;
 use crate::ckks::ephemeral::section;
 use crate::ckks::noise::NoiseModel;
+use crate::ckks::params::wrap_failure;
 use crate::{CkksError, Parameters};
 use std::f64::consts::PI;
 use touchstone_spec::params::{BootstrapLiteral, MapFactor};
@@ -20,6 +21,8 @@ pub struct BootstrapError {
     pub deviation: f64,
     /// Bound on the errors of the approximations.
     pub approximation: f64,
+    /// Bound on the probability that any slot is wrong by more, over random ciphertexts (`r[boot.modraise.range]`).
+    pub failure: f64,
 }
 
 impl BootstrapError {
@@ -39,6 +42,7 @@ impl BootstrapError {
         Ok(Self {
             deviation: (variance.iter().sum::<f64>() + output * output).sqrt(),
             approximation: cosine_error(boot) + arcsine_error(boot),
+            failure: wrap_failure(parameters.n(), boot),
         })
     }
 
@@ -103,7 +107,7 @@ impl Bootstrapper {
     #[must_use]
     pub fn predicted_error(&self) -> BootstrapError {
         // A bootstrapper exists only for sets with the section.
-        let none = BootstrapError { deviation: 0.0, approximation: 0.0 };
+        let none = BootstrapError { deviation: 0.0, approximation: 0.0, failure: 0.0 };
         BootstrapError::of(self.context.parameters()).unwrap_or(none)
     }
 }
@@ -169,9 +173,10 @@ impl Chain<'_> {
         let (parameters, boot, model) = (self.parameters, self.boot, self.model);
         let rho = |level: usize| model.slot_std(model.rounding(), parameters.canonical_scale(level));
         let top = parameters.max_level() - boot.coeffs_to_slots.len();
-        let bottom = top - eval_mod.cosine.depth();
-        let largest = (bottom..top).map(rho).fold(0.0, f64::max);
-        let cosine = eval_mod.cosine.deviation(largest) * gain(boot.double_angles);
+        // Parameter sets are checked to have levels for all steps.
+        let at = |steps: usize| parameters.below(top, steps).unwrap_or(0);
+        let bottom = at(eval_mod.cosine.depth());
+        let cosine = eval_mod.cosine.deviation(|steps| rho(at(steps))) * gain(boot.double_angles);
         let step = |done: u32| rho(bottom - done as usize) * gain(boot.double_angles - done);
         let steps = (1..=boot.double_angles).map(|done| step(done).powi(2));
         (steps.sum::<f64>() + cosine * cosine) * sine_unit(boot).powi(2)
