@@ -156,14 +156,14 @@ pub(super) fn table() -> Option<&'static Table> {
     zmm::Zmm::detect().map(|_| &intrinsics::TABLE)
 }
 
-/// The same code on arrays.
-#[cfg(test)]
-mod arrays {
-    table!(inline, super::portable::Portable);
-}
-
 /// The table that runs everywhere, for tests.
 #[cfg(test)]
 pub(super) fn portable_table() -> &'static Table {
     &arrays::TABLE
+}
+
+/// The same code on arrays.
+#[cfg(test)]
+mod arrays {
+    table!(inline, super::portable::Portable);
 }
