@@ -4,6 +4,9 @@
 //! registers (`zmm`) and, in tests on any processor, on arrays (`portable`). Ranges are derived in `field` (single operations),
 //! `ntt` (butterflies) and `sums` (inner products); all of them rest on `p < 2^50`, which [`Modulus`] enforces.
 //!
+//! The instructions themselves have not been run on the machines of this project, which lack them; `tests` compares them with arrays
+//! where a processor has them, and says so where it skips that.
+//!
 //! Kernels of binary64 arithmetic, the embedding and the quotient of a base conversion, are those of AVX2, which every processor with
 //! these features has.
 
@@ -156,14 +159,14 @@ pub(super) fn table() -> Option<&'static Table> {
     zmm::Zmm::detect().map(|_| &intrinsics::TABLE)
 }
 
-/// The same code on arrays.
-#[cfg(test)]
-mod arrays {
-    table!(inline, super::portable::Portable);
-}
-
 /// The table that runs everywhere, for tests.
 #[cfg(test)]
 pub(super) fn portable_table() -> &'static Table {
     &arrays::TABLE
+}
+
+/// The same code on arrays.
+#[cfg(test)]
+mod arrays {
+    table!(inline, super::portable::Portable);
 }

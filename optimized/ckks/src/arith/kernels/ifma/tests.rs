@@ -29,7 +29,7 @@ fn arrays_do_what_the_instructions_are_documented_to_do() {
             let c = &words[(i + 7) % words.len()];
             let x = [a, b, c];
             assert_eq!(l.madd_lo(*a, *b, *c), expected(x, |a, b, c| a + cut(cut(b) * cut(c))));
-            assert_eq!(l.madd_hi(*a, *b, *c), expected(x, |a, b, c| a + (cut(b) * cut(c) >> 52)));
+            assert_eq!(l.madd_hi(*a, *b, *c), expected(x, |a, b, c| a + ((cut(b) * cut(c)) >> 52)));
             assert_eq!(l.add(*a, *b), expected(x, |a, b, _| a + b));
             assert_eq!(l.sub(*a, *b), expected(x, |a, b, _| a + (1 << 64) - b));
             assert_eq!(l.min(*a, *b), expected(x, |a, b, _| if a < b { a } else { b }));
