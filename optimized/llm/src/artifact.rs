@@ -29,6 +29,16 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// A matrix of which only the shape is known, for models that are planned but never computed with.
+    pub(crate) fn outline(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, data: Vec::new() }
+    }
+
+    /// Whether only the shape is known.
+    pub(crate) fn is_outline(&self) -> bool {
+        self.data.is_empty()
+    }
+
     /// Entry in row `i`, column `j`.
     #[must_use]
     pub fn at(&self, i: usize, j: usize) -> f64 {

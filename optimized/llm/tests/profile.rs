@@ -13,9 +13,8 @@ use touchstone_ckks::instrument::Recording;
 use touchstone_ckks::{Context, KeyGenerator, ParameterLiteral, Parameters, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::artifact::Model;
-use touchstone_llm::backend::dry::DryRun;
 use touchstone_llm::circuit::Circuit;
-use touchstone_llm::plan::costs::Costs;
+use touchstone_llm::plan::costs::{Costs, Units};
 use touchstone_llm::profile::{Node, Primitive, Profile};
 use touchstone_llm::session::{Server, encrypt, evaluation_keys};
 use touchstone_llm::tap::Blind;
@@ -47,9 +46,8 @@ fn runs() -> &'static [Run; 2] {
 fn run(model: &Model, parameters: Parameters, tokens: &[u32]) -> Run {
     let circuit = Circuit::new(model, parameters.slots(), tokens.len()).unwrap();
     let requirements = circuit.requirements(&parameters).unwrap();
-    let (plan, costs) = (&requirements.plan, Costs::new(&parameters));
-    let dry = DryRun::new(&parameters, &costs);
-    circuit.run(&dry, plan, &vec![plan.input_level(); circuit.layout().parts], &mut Blind).unwrap();
+    let (plan, costs) = (&requirements.plan, Costs::new(&parameters, Units::default()).unwrap());
+    let dry = circuit.dry_run(&parameters, &costs, plan).unwrap();
     let (key_switches, bootstraps) = (dry.key_switches() as u64, dry.bootstraps() as u64);
     let context = Context::new(parameters.clone()).unwrap();
     let generator = KeyGenerator::new(&context, Seed::insecure(80));

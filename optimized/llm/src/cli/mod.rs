@@ -1,6 +1,7 @@
 //! Commands and what they share: model, prompt, parameters, progress.
 
 mod files;
+mod plan;
 mod profile;
 mod run;
 
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Client and server in one process: encrypt a prompt, compute, decrypt, compare with the model in the clear.
     Run(run::Run),
+    /// What a run will do and take: operations, bootstraps, time, keys and memory, without weights or data.
+    Plan(plan::Plan),
     /// Client: generate secret.key, public.key and evaluation.keys.
     Keygen(files::Keygen),
     /// Client: encrypt a prompt under public.key.
@@ -44,6 +47,7 @@ impl Cli {
     pub fn execute(self) -> Result<()> {
         match self.command {
             Command::Run(run) => run.execute(),
+            Command::Plan(plan) => plan.execute(),
             Command::Keygen(keygen) => keygen.execute(),
             Command::Encrypt(encrypt) => encrypt.execute(),
             Command::Compute(compute) => compute.execute(),
@@ -74,10 +78,15 @@ impl Common {
         self.model.clone().unwrap_or_else(shipped_model)
     }
 
-    fn load(&self) -> Result<Model> {
+    fn start_threads(&self) -> Result<()> {
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global().context("thread pool")?;
         }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Model> {
+        self.start_threads()?;
         let directory = self.directory();
         Model::load(&directory).with_context(|| format!("model {}", directory.display()))
     }

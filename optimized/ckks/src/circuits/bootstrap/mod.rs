@@ -7,10 +7,12 @@
 mod error;
 mod eval_mod;
 mod factors;
+mod shape;
 #[cfg(test)]
 mod tests;
 
 pub use error::BootstrapError;
+pub use shape::MapShape;
 
 use super::linear::{LinearMap, PreparedMap, plaintext_scale, rotations_of};
 use crate::arith::PackedLimb;
