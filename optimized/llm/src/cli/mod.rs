@@ -1,7 +1,9 @@
 //! Commands and what they share: model, prompt, parameters, progress.
 
+mod classify;
 mod files;
 mod plan;
+mod predicted;
 mod profile;
 mod run;
 
@@ -103,14 +105,19 @@ impl Common {
     }
 }
 
-/// A prompt argument as tokens.
+/// A prompt argument as tokens, at least one and at most a context.
 fn tokenise(tokenizer: &Tokenizer, model: &Model, prompt: &OsString) -> Result<Vec<u32>> {
+    within_context(model, encode(tokenizer, prompt, false)?)
+}
+
+/// A text argument as tokens, with the tokens that mark its ends or without.
+fn encode(tokenizer: &Tokenizer, prompt: &OsString, marked: bool) -> Result<Vec<u32>> {
     let refuse = |expected: String, got: String| LlmError::Prompt { expected, got };
     let text = prompt
         .to_str()
         .ok_or_else(|| refuse("text in UTF-8".to_owned(), format!("bytes that are not UTF-8: {prompt:?}")))?;
-    let encoding = tokenizer.encode(text, false).map_err(|error| refuse("text".to_owned(), error.to_string()))?;
-    within_context(model, encoding.get_ids().to_vec())
+    let encoding = tokenizer.encode(text, marked).map_err(|error| refuse("text".to_owned(), error.to_string()))?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 /// Refuses a prompt that is empty or longer than the context.

@@ -2,6 +2,8 @@
 
 mod print;
 
+pub(super) use print::gibibytes;
+
 use super::{Common, describe};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;

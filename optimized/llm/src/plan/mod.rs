@@ -20,6 +20,7 @@ use crate::error::{LlmError, Result};
 use costs::Costs;
 use std::collections::BTreeMap;
 use touchstone_ckks::Parameters;
+use work::Work;
 
 /// How a part of the circuit takes over the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,12 +188,11 @@ impl<'a, 'm> Search<'a, 'm> {
 
     /// The cheapest way on from level `exit`, with or without a bootstrap.
     fn continued(&self, after: &[Option<Best>], exit: usize, plan: BlockPlan, seconds: f64) -> Option<Best> {
-        let parts = self.circuit.layout().parts as f64;
-        let plain = after.iter().take(exit + 1).flatten().map(|next| (false, 0.0, next));
-        let raised = self.bootstrapping.filter(|(input, _)| exit >= *input);
-        let cost = self.costs.seconds(&self.costs.bootstrap(false)) * parts;
-        let raised = after.iter().filter(|_| raised.is_some()).flatten().map(|next| (true, cost, next));
-        let (bootstrap, extra, next) = plain.chain(raised).min_by(|a, b| {
+        let next = |bootstrap: bool| {
+            let reached = after.iter().enumerate().filter_map(|(level, next)| Some((level, next.as_ref()?)));
+            reached.filter_map(move |(level, next)| Some((bootstrap, self.entering(exit, bootstrap, level)?, next)))
+        };
+        let (bootstrap, extra, next) = next(false).chain(next(true)).min_by(|a, b| {
             let total = |x: &(bool, f64, &Best)| x.1 + x.2.seconds;
             total(a).total_cmp(&total(b))
         })?;
@@ -204,6 +204,20 @@ impl<'a, 'm> Search<'a, 'm> {
         }
         next.blocks.push(plan);
         Some(next)
+    }
+
+    /// What it takes to bring the stream from level `exit` to `level`, with a bootstrap or without; none if that cannot be.
+    fn entering(&self, exit: usize, bootstrap: bool, level: usize) -> Option<f64> {
+        let basis = self.costs.basis();
+        let (work, from) = match bootstrap {
+            false => (Work::default(), exit),
+            true => {
+                let (input, output) = self.bootstrapping.filter(|(input, _)| exit >= *input)?;
+                (basis.lowered(exit, input) + self.costs.bootstrap(false), output)
+            }
+        };
+        let work = (work + basis.lowered(from, level)) * self.circuit.layout().parts as f64;
+        (from >= level).then(|| self.costs.seconds(&work))
     }
 }
 

@@ -219,7 +219,8 @@ fn ranges(numbers: &[usize]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) fn gibibytes(bytes: usize) -> String {
+/// Bytes with their unit.
+pub(in crate::cli) fn gibibytes(bytes: usize) -> String {
     format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
