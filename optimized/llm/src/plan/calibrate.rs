@@ -21,8 +21,8 @@ const MAX_BYTES: u64 = 1 << 20;
 const BABIES: i64 = 8;
 /// Level of the measured operations, or the highest one: about that of a circuit's maps.
 const LEVEL: usize = 12;
-/// Turns of all operations.
-const TURNS: usize = 3;
+/// Turns of all operations; the least of them counts.
+const TURNS: usize = 6;
 
 /// Measured unit costs by machine, in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ fn machine(threads: usize) -> String {
 
 /// Measures unit costs with all threads of the pool: a few seconds at `N = 2^16`.
 ///
-/// What the kernels take is divided by the work that the cost model counts for the same operations.
+/// What the kernels take is divided by the work that the cost model counts for the same operations. Nothing else should run meanwhile.
 ///
 /// # Errors
 /// Those of key generation.
@@ -99,41 +99,64 @@ pub fn calibrate(parameters: &Parameters) -> Result<Units> {
     let bench = Bench::new(parameters)?;
     bench.turn()?;
     let _recording = Recording::start();
-    let (before, start, cpu) = (snapshot(), Instant::now(), process_time());
-    let mut work = Work::default();
-    for _ in 0..TURNS {
-        work += bench.turn()?;
+    // Whatever else the machine does only adds to the time of a turn.
+    let mut calmest = Turn::of(&bench)?;
+    let mut parallel = calmest.parallel();
+    for _ in 1..TURNS {
+        let turn = Turn::of(&bench)?;
+        parallel = parallel.max(turn.parallel());
+        if turn.cpu < calmest.cpu {
+            calmest = turn;
+        }
     }
-    let (wall, cpu) = (start.elapsed(), process_time().saturating_sub(cpu));
-    let measured = snapshot().since(&before);
-    Ok(units(parameters, &measured, &work, cpu.as_secs_f64() / wall.as_secs_f64()))
+    Ok(calmest.units(parameters, parallel))
 }
 
-/// Unit costs from what kernels took for some work.
-fn units(parameters: &Parameters, measured: &Snapshot, work: &Work, parallel: f64) -> Units {
-    let n = parameters.n() as f64;
-    let (size, depth) = (UNIT_DEGREE / n, UNIT_DEGREE.log2() / n.log2());
-    let time = |select: &dyn Fn(Operation, Stage) -> bool| -> f64 {
-        let all = Operation::ALL.into_iter().flat_map(|operation| Stage::ALL.map(|stage| (operation, stage)));
-        let selected = all.filter(|(operation, stage)| select(*operation, *stage));
-        selected.map(|(operation, stage)| measured.work(false, operation, stage).time.as_secs_f64()).sum()
-    };
-    let stage = |stage: Stage| time(&|_, other| other == stage);
-    let own = |operation: Operation| time(&|other, stage| (other, stage) == (operation, Stage::Own));
-    let (plain, encode) = (own(Operation::MultiplyPlain), own(Operation::Encode));
-    // Reducing coefficients is a pass; what else encoding takes is the embedding.
-    let passes = stage(Stage::Own) + stage(Stage::Decompose) + stage(Stage::ModDown) - plain - encode;
-    let reductions = Bench::encoded_limbs(work);
-    let pass = passes / (work.pass - reductions);
-    Units {
-        forward: size * depth * stage(Stage::ForwardTransform) / work.forward,
-        inverse: size * depth * stage(Stage::InverseTransform) / work.inverse,
-        conversion: size * stage(Stage::BaseConversion) / work.conversion,
-        key: size * stage(Stage::InnerProduct) / work.key,
-        plain: size * plain / work.plain,
-        pass: size * pass,
-        embedding: size * depth * (encode - reductions * pass).max(0.0) / work.embedding,
-        parallel,
+/// One turn of all operations.
+struct Turn {
+    work: Work,
+    measured: Snapshot,
+    wall: f64,
+    cpu: f64,
+}
+
+impl Turn {
+    fn of(bench: &Bench) -> Result<Self> {
+        let (before, start, cpu) = (snapshot(), Instant::now(), process_time());
+        let work = bench.turn()?;
+        let (wall, cpu) = (start.elapsed().as_secs_f64(), process_time().saturating_sub(cpu).as_secs_f64());
+        Ok(Self { work, measured: snapshot().since(&before), wall, cpu })
+    }
+
+    /// Processor seconds by second that passed.
+    fn parallel(&self) -> f64 {
+        self.cpu / self.wall
+    }
+
+    /// What kernels took, by the work that the cost model counts for them.
+    fn units(&self, parameters: &Parameters, parallel: f64) -> Units {
+        let (n, work) = (parameters.n() as f64, &self.work);
+        let (size, depth) = (UNIT_DEGREE / n, UNIT_DEGREE.log2() / n.log2());
+        let time = |operation, stage| self.measured.work(false, operation, stage).time.as_secs_f64();
+        let stage = |stage| -> f64 { Operation::ALL.into_iter().map(|operation| time(operation, stage)).sum() };
+        let (plain, encode) = (time(Operation::MultiplyPlain, Stage::Own), time(Operation::Encode, Stage::Own));
+        let passes = stage(Stage::Own) + stage(Stage::Decompose) + stage(Stage::ModDown) - plain - encode;
+        // A turn encodes for its linear map only, where every plaintext is reduced as it is multiplied: a pass within encoding, the
+        // rest of which is the embedding.
+        let reductions = work.plain;
+        let pass = passes / (work.pass - reductions);
+        let booked = self.measured.total().time.as_secs_f64();
+        Units {
+            forward: size * depth * stage(Stage::ForwardTransform) / work.forward,
+            inverse: size * depth * stage(Stage::InverseTransform) / work.inverse,
+            conversion: size * stage(Stage::BaseConversion) / work.conversion,
+            key: size * stage(Stage::InnerProduct) / work.key,
+            plain: size * plain / work.plain,
+            pass: size * pass,
+            embedding: size * depth * (encode - reductions * pass).max(0.0) / work.embedding,
+            overhead: (self.cpu / booked - 1.0).max(0.0),
+            parallel,
+        }
     }
 }
 
@@ -182,11 +205,5 @@ impl Bench {
             work += basis.add(level - 1, 2);
         }
         Ok(work)
-    }
-
-    /// Limbs of coefficients that the encodings of a turn's work reduced.
-    fn encoded_limbs(work: &Work) -> f64 {
-        // Every plaintext of the linear map is reduced where it is multiplied.
-        work.plain
     }
 }

@@ -30,21 +30,26 @@ pub struct Units {
     pub pass: f64,
     /// A vector of `2^15` slots turned into coefficients.
     pub embedding: f64,
+    /// Processor time in no kernel (memory, vectors of slots, threads that wait), as a share of that in kernels.
+    pub overhead: f64,
     /// Processor seconds by second that passes.
     pub parallel: f64,
 }
 
 impl Default for Units {
-    /// Measured by `touchstone plan --calibrate` on two threads of an AMD EPYC (Zen 3) with the AVX2 kernels.
+    /// An AMD EPYC (Zen 3) with the AVX2 kernels: a transform by `cargo bench --bench ntt`, the other kernels by their ratio to it in a
+    /// run of `touchstone plan --calibrate`, threads by a profile of the shipped four-layer model on two of them.
     fn default() -> Self {
+        let transform = 0.2135e-3;
         Self {
-            forward: 0.23e-3,
-            inverse: 0.25e-3,
-            conversion: 0.02e-3,
-            key: 0.1e-3,
-            plain: 0.06e-3,
-            pass: 0.05e-3,
-            embedding: 1.2e-3,
+            forward: transform,
+            inverse: 1.01 * transform,
+            conversion: 0.114 * transform,
+            key: 0.419 * transform,
+            plain: 0.961 * transform,
+            pass: 0.271 * transform,
+            embedding: 1.57 * transform,
+            overhead: 0.0,
             parallel: 1.87,
         }
     }
@@ -104,7 +109,7 @@ impl Costs {
             + work.key * units.key
             + work.plain * units.plain
             + work.pass * units.pass;
-        self.size * (self.depth * transforms + others)
+        self.size * (self.depth * transforms + others) * (1.0 + units.overhead)
     }
 
     /// Predicted seconds that pass.
