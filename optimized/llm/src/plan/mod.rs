@@ -93,6 +93,12 @@ struct Best {
     head: Entry,
 }
 
+/// What dry runs of a block depend on, see [`Circuit::pattern`].
+type Pattern = Vec<Vec<bool>>;
+
+/// A way through a block: decisions, level at its end, processor seconds.
+type Way = (BlockPlan, usize, f64);
+
 struct Search<'a, 'm> {
     circuit: &'a Circuit<'m>,
     parameters: &'a Parameters,
@@ -100,7 +106,7 @@ struct Search<'a, 'm> {
     /// Input and output level of bootstrapping.
     bootstrapping: Option<(usize, usize)>,
     /// Dry runs of blocks, by [`Circuit::pattern`]: blocks that are alike share them.
-    known: BTreeMap<Vec<Vec<bool>>, Vec<(BlockPlan, usize, f64)>>,
+    known: BTreeMap<Pattern, Vec<Way>>,
 }
 
 impl<'a, 'm> Search<'a, 'm> {
@@ -162,7 +168,7 @@ impl<'a, 'm> Search<'a, 'm> {
     }
 
     /// Every way through block `layer` that has enough levels: its end and its cost.
-    fn dry_runs(&self, layer: usize, failure: &mut Option<LlmError>) -> Vec<(BlockPlan, usize, f64)> {
+    fn dry_runs(&self, layer: usize, failure: &mut Option<LlmError>) -> Vec<Way> {
         let mut runs = Vec::new();
         for level in 0..=self.top() {
             for (denominator, middle) in self.options() {

@@ -47,8 +47,8 @@ impl Degrees {
         };
         // On an interval around 0, GELU is x/2 and an even function, and tanh is odd.
         let vanishes = |k: usize| match function {
-            Function::Gelu => k > 1 && k % 2 == 1,
-            Function::Tanh => k % 2 == 0,
+            Function::Gelu => k > 1 && !k.is_multiple_of(2),
+            Function::Tanh => k.is_multiple_of(2),
             _ => false,
         };
         let coefficient = |k| HexFloat(if vanishes(k) { 0.0 } else { 1.0 });

@@ -76,7 +76,7 @@ fn save(encoder: &Encoder, directory: &Path) {
 
 fn run(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_touchstone"));
-    let toy = ["run", "--preset", "toy-n8-boot", "--allow-toy", "--insecure-seed", "5", "--model"];
+    let toy = ["run", "--preset", "toy-n9-deep", "--allow-toy", "--insecure-seed", "5", "--model"];
     command.args(toy).arg(directory).args(arguments).output().unwrap()
 }
 

@@ -123,7 +123,7 @@ fn shipped(name: &str) -> PathBuf {
 fn plans_are_printed() {
     let output = plan(&shipped("configs/small-encoder.json"), &["--tokens", "16", "--memory", "4G"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    for piece in ["layers 0 to 1, each", "attention output map", "linear map", "DOES NOT FIT 4.00 GiB", "n16-boot-deep"]
+    for piece in ["layer 0", "layer 1", "attention output map", "linear map", "DOES NOT FIT 4.00 GiB", "n16-boot-deep"]
     {
         assert!(text.contains(piece), "no {piece:?} in: {text}");
     }
