@@ -37,20 +37,20 @@ pub struct Units {
 }
 
 impl Default for Units {
-    /// An AMD EPYC (Zen 3) with the AVX2 kernels: a transform by `cargo bench --bench ntt`, the other kernels by their ratio to it in a
-    /// run of `touchstone plan --calibrate`, threads by a profile of the shipped four-layer model on two of them.
+    /// From benches of the engine at `N = 2^16` on an AMD EPYC (Zen 3) with the AVX2 kernels, one thread, nothing else running: both
+    /// transforms 0.427 ms; at level 31 a plaintext product 3.5 ms, a rotation 103 ms and four hoisted ones 250 ms, which leave two
+    /// equations for conversions and keys, and an encoding 9.7 ms; a bootstrap 6.2 s on one thread and 3.4 s on two.
     fn default() -> Self {
-        let transform = 0.2135e-3;
         Self {
-            forward: transform,
-            inverse: 1.01 * transform,
-            conversion: 0.114 * transform,
-            key: 0.419 * transform,
-            plain: 0.961 * transform,
-            pass: 0.271 * transform,
-            embedding: 1.57 * transform,
+            forward: 0.2135e-3,
+            inverse: 0.2135e-3,
+            conversion: 0.0194e-3,
+            key: 0.0915e-3,
+            plain: 0.11e-3,
+            pass: 0.055e-3,
+            embedding: 1.1e-3,
             overhead: 0.0,
-            parallel: 1.87,
+            parallel: 1.82,
         }
     }
 }
