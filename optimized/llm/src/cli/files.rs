@@ -143,10 +143,10 @@ impl Compute {
         let parameters = self.common.parameters()?;
         let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
         let context = Context::new(parameters)?;
+        let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
         let requirements = circuit.requirements(context.parameters())?;
         let predicted = Comparison::new(&circuit, context.parameters(), &requirements)?;
         self.memory.map_or(Ok(()), |limit| predicted.require(limit))?;
-        let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
         let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, &context)?))?;
         let plan = requirements.plan;
         let mut server = Server::new(&context, &keys)?;
