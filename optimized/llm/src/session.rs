@@ -115,6 +115,14 @@ impl Server {
         Ok(Self { evaluator: Evaluator::new(context, keys), bootstrapper })
     }
 
+    /// Keeps transforms of bootstrapping's plaintexts, as many as `limit` bytes hold; gives the bytes spent. Results stay the same.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::keep_transforms`].
+    pub fn keep_transforms(&mut self, limit: usize) -> Result<usize> {
+        Ok(self.bootstrapper.as_mut().map_or(Ok(0), |bootstrapper| bootstrapper.keep_transforms(limit))?)
+    }
+
     /// Runs the circuit on an encrypted input, one ciphertext per part; returns the ciphertexts of the logits.
     ///
     /// # Errors

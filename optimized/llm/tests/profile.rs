@@ -13,10 +13,11 @@ use touchstone_ckks::instrument::Recording;
 use touchstone_ckks::{Context, KeyGenerator, ParameterLiteral, Parameters, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::artifact::Model;
-use touchstone_llm::backend::dry::DryRun;
+use touchstone_llm::backend::dry::Entry;
 use touchstone_llm::circuit::Circuit;
-use touchstone_llm::plan::costs::Costs;
-use touchstone_llm::profile::{Node, Primitive, Profile};
+use touchstone_llm::plan::costs::{Costs, Units};
+use touchstone_llm::plan::work::Work;
+use touchstone_llm::profile::{Kernel, Node, Operation, Primitive, Profile};
 use touchstone_llm::session::{Server, encrypt, evaluation_keys};
 use touchstone_llm::tap::Blind;
 use touchstone_spec::params::SecurityClaim;
@@ -27,6 +28,8 @@ struct Run {
     /// Outside of bootstraps.
     key_switches: u64,
     bootstraps: u64,
+    /// Of the dry run.
+    entries: Vec<Entry>,
 }
 
 /// The shipped model without bootstraps, and a small one of two layers with them.
@@ -47,10 +50,10 @@ fn runs() -> &'static [Run; 2] {
 fn run(model: &Model, parameters: Parameters, tokens: &[u32]) -> Run {
     let circuit = Circuit::new(model, parameters.slots(), tokens.len()).unwrap();
     let requirements = circuit.requirements(&parameters).unwrap();
-    let (plan, costs) = (&requirements.plan, Costs::new(&parameters));
-    let dry = DryRun::new(&parameters, &costs);
-    circuit.run(&dry, plan, &vec![plan.input_level(); circuit.layout().parts], &mut Blind).unwrap();
+    let (plan, costs) = (&requirements.plan, Costs::new(&parameters, Units::default()).unwrap());
+    let dry = circuit.dry_run(&parameters, &costs, plan).unwrap();
     let (key_switches, bootstraps) = (dry.key_switches() as u64, dry.bootstraps() as u64);
+    let entries = dry.entries();
     let context = Context::new(parameters.clone()).unwrap();
     let generator = KeyGenerator::new(&context, Seed::insecure(80));
     let secret = generator.secret_key();
@@ -61,7 +64,7 @@ fn run(model: &Model, parameters: Parameters, tokens: &[u32]) -> Run {
     let server = Server::new(&context, &keys, &requirements.keys).unwrap();
     let _recording = Recording::start();
     let (_, profile) = server.compute(&circuit, plan, &input, &mut Blind, &|_| ()).unwrap();
-    Run { profile, key_switches, bootstraps }
+    Run { profile, key_switches, bootstraps, entries }
 }
 
 /// Whether sums of so many positive terms may differ so far by rounding alone.
@@ -87,9 +90,36 @@ fn parts_add_up_to_totals() {
     }
 }
 
+/// What the cost model multiplies with unit costs is what the engine counts, in bootstraps and outside.
+#[test]
+fn work_is_what_the_engine_counts() {
+    for Run { profile, entries, .. } in runs() {
+        let encodings: usize = entries.iter().map(|entry| entry.encodings).sum();
+        let encoded = profile.sum(|entry| entry.node != Node::Bootstrap).encodings;
+        assert_eq!(encodings as u64, encoded);
+        for bootstrap in [false, true] {
+            let counted = |kernel: Kernel| -> f64 {
+                let entries = profile.primitives.iter().filter(|entry| entry.bootstrap == bootstrap);
+                entries.flat_map(|entry| &entry.kernels).filter(|entry| entry.kernel == kernel).map(|k| k.limbs).sum()
+            };
+            let inside = entries.iter().filter(|entry| (entry.operation == Operation::Bootstrap) == bootstrap);
+            let work: Work = inside.map(|entry| entry.work).sum();
+            println!("bootstrap {bootstrap}: {work:?}");
+            for (kernel, predicted) in [
+                (Kernel::ForwardTransform, work.forward),
+                (Kernel::InverseTransform, work.inverse),
+                (Kernel::InnerProduct, work.key),
+            ] {
+                let counted = counted(kernel);
+                assert!(equal(counted, predicted, entries.len()), "{kernel}: counted {counted}, predicted {predicted}");
+            }
+        }
+    }
+}
+
 #[test]
 fn counts_are_those_of_the_dry_run() {
-    for Run { profile, key_switches, bootstraps } in runs() {
+    for Run { profile, key_switches, bootstraps, .. } in runs() {
         let outside = profile.primitives.iter().filter(|entry| entry.primitive.switches_keys() && !entry.bootstrap);
         assert_eq!(outside.map(|entry| entry.calls).sum::<u64>(), *key_switches, "by primitive");
         let nodes = profile.sum(|entry| entry.node != Node::Bootstrap);

@@ -48,6 +48,9 @@ impl Circuit<'_> {
     ///
     /// A normalised vector has length at most `sqrt(d)`.
     fn logit_scale(&self) -> f64 {
+        if self.model.head.is_outline() {
+            return 1.0;
+        }
         let head = head_layer(self.model, 1.0);
         let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
         let width = (self.model.config.hidden_size as f64).sqrt();

@@ -29,12 +29,13 @@ pub(crate) use head::head_layer;
 pub(crate) use weights::{after_norm, centred, split_qkv};
 
 use crate::artifact::{Encoder, Model};
-use crate::backend::dry::{DryRun, KeyPlan};
+use crate::backend::dry::{DryCiphertext, DryRun, KeyPlan};
 use crate::backend::{Backend, Packing, Refresh};
 use crate::error::{LlmError, Result};
 use crate::layout::{Layout, Shape};
 use crate::plain::rotary_angle;
-use crate::plan::costs::Costs;
+use crate::plan::costs::{Costs, Units};
+use crate::plan::outline::Outline;
 use crate::plan::{BlockPlan, Entry, Plan};
 use crate::tap::{Blind, Decode, Observer};
 use linear::Steps;
@@ -148,11 +149,42 @@ impl<'a> Circuit<'a> {
     /// # Errors
     /// [`LlmError::Levels`] where no placement of bootstraps has enough levels, naming the place.
     pub fn requirements(&self, parameters: &Parameters) -> Result<Requirements> {
-        let costs = Costs::new(parameters);
-        let plan = Plan::find(self, parameters, &costs)?;
-        let dry = DryRun::new(parameters, &costs);
-        self.run(&dry, &plan, &vec![plan.input_level(); self.layout.parts], &mut Blind)?;
-        Ok(Requirements { keys: dry.keys()?, bootstraps: dry.bootstraps(), plan })
+        // Placement must not depend on the machine, see `Units`.
+        let costs = Costs::new(parameters, Units::default())?;
+        self.outlined(|circuit| {
+            let plan = Plan::find(circuit, parameters, &costs)?;
+            let dry = circuit.dry_run(parameters, &costs, &plan)?;
+            Ok(Requirements { keys: dry.keys()?, bootstraps: dry.bootstraps(), plan })
+        })
+    }
+
+    /// Runs the circuit on levels alone.
+    ///
+    /// # Errors
+    /// As [`Circuit::run`].
+    pub fn dry_run<'c>(&self, parameters: &'c Parameters, costs: &'c Costs, plan: &Plan) -> Result<DryRun<'c>> {
+        let dry = DryRun::new(parameters, costs);
+        self.outlined(|circuit| {
+            let input = dry.input(circuit.layout.parts, plan.input_level());
+            circuit.run(&dry, plan, &input, &mut Blind)
+        })?;
+        Ok(dry)
+    }
+
+    /// Calls `work` with the circuit of the same model without its weights.
+    fn outlined<T>(&self, work: impl FnOnce(&Circuit<'_>) -> Result<T>) -> Result<T> {
+        let outline = Outline::of(self.model, self.encoder);
+        let (model, encoder) = outline.parts();
+        let (layout, steps, turn) = (self.layout.clone(), self.steps.clone(), self.turn.clone());
+        work(&Circuit { model, encoder, layout, steps, prompt: self.prompt, turn })
+    }
+
+    /// What a dry run of block `layer` depends on: the replacements in it, by which of their coefficients are not 0.
+    pub(crate) fn pattern(&self, layer: usize) -> Vec<Vec<bool>> {
+        let prefix = format!("layers.{layer}.");
+        let entry = self.entry_site(layer).ok().into_iter();
+        let sites = self.model.polynomials.sites.iter().filter(|site| site.site.starts_with(&prefix));
+        entry.chain(sites).map(|site| site.coefficients.iter().map(|c| c.0 != 0.0).collect()).collect()
     }
 
     /// The slots that the client encrypts, one vector per part: embedded, centred, scaled, extended cyclically
@@ -245,15 +277,14 @@ impl<'a> Circuit<'a> {
     /// The level at which block `layer` ends.
     pub(crate) fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize> {
         let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        let x = vec![plan.entry.level; self.layout.parts];
-        let out = run.block(layer, x, plan, Entry::at(0))?;
-        Ok(out.first().copied().unwrap_or(0))
+        let out = run.block(layer, dry.input(self.layout.parts, plan.entry.level), plan, Entry::at(0))?;
+        Ok(out.first().map_or(0, DryCiphertext::level))
     }
 
     /// Whether the head has enough levels.
     pub(crate) fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()> {
         let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        run.head(vec![level; self.layout.parts], Entry::at(level)).map(|_| ())
+        run.head(dry.input(self.layout.parts, level), Entry::at(level)).map(|_| ())
     }
 
     /// The first site that reads the stream as it enters `layer`; the final one after the last layer.

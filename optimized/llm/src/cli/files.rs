@@ -1,5 +1,7 @@
 //! Client and server as separate processes that exchange files. Only the client's commands touch `secret.key`.
 
+use super::plan::bytes;
+use super::predicted::Comparison;
 use super::{Common, Steps, argmax, hexadecimal, seed, tokenise};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -68,6 +70,9 @@ pub struct Compute {
     /// Keep the encrypted stream here after each block, and go on from there if killed
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    /// Memory that the computation may take, such as 20G: one that is predicted to need more is refused, what is left holds caches
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
 }
 
 /// Arguments of `touchstone decrypt`.
@@ -139,9 +144,13 @@ impl Compute {
         let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
         let context = Context::new(parameters)?;
         let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
+        let requirements = circuit.requirements(context.parameters())?;
+        let predicted = Comparison::new(&circuit, context.parameters(), &requirements)?;
+        self.memory.map_or(Ok(()), |limit| predicted.require(limit))?;
         let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, &context)?))?;
-        let Requirements { plan, keys: key_plan, .. } = circuit.requirements(context.parameters())?;
-        let server = Server::new(&context, &keys, &key_plan)?;
+        let Requirements { plan, keys: key_plan, .. } = requirements;
+        let mut server = Server::new(&context, &keys, &key_plan)?;
+        server.keep_transforms(self.memory.map_or(0, |limit| predicted.left(limit)))?;
         let steps = Steps::new();
         let progress = |step: &'static str| steps.enter(step);
         let checkpoints = self.checkpoints(&context, &model, &plan, &input)?;

@@ -1,10 +1,12 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
 use super::files::private;
+use super::plan::bytes;
+use super::predicted::Comparison;
 use super::profile::ProfileOptions;
-use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
+use super::{Common, Steps, argmax, classify, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokenizers::Tokenizer;
 use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
-use touchstone_llm::artifact::Model;
+use touchstone_llm::artifact::{Model, load_config};
 use touchstone_llm::backend::slots::Prediction;
 use touchstone_llm::bounds::Bounds;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
@@ -21,6 +23,7 @@ use touchstone_llm::plain::{Functions, forward};
 use touchstone_llm::profile::Profile;
 use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
 use touchstone_llm::tap::Blind;
+use touchstone_spec::artifact::AnyConfig;
 
 /// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
 const USEFUL_BOUND: f64 = 128.0;
@@ -32,30 +35,45 @@ const PROMPT: &str = "Once upon a time there was a poor";
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Text to continue
     #[arg(long, value_name = "TEXT", default_value = PROMPT)]
-    prompt: OsString,
+    pub(super) prompt: OsString,
     /// Token ids in place of a text: for models without a tokenizer
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
-    token_ids: Option<Vec<u32>>,
+    pub(super) token_ids: Option<Vec<u32>>,
     /// Tokens to generate; each is a full pass over the prompt so far
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    max_new_tokens: u16,
+    pub(super) max_new_tokens: u16,
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Write the decrypted logits of the last pass as a JSON array
     #[arg(long, value_name = "FILE")]
-    logits: Option<PathBuf>,
+    pub(super) logits: Option<PathBuf>,
     #[command(flatten)]
-    profile: ProfileOptions,
+    pub(super) profile: ProfileOptions,
     /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    insecure_seed: Option<u128>,
+    pub(super) insecure_seed: Option<u128>,
     /// Keep the run here after each block, its secret seed too, and go on from there if killed
     #[arg(long, value_name = "DIR")]
-    checkpoint: Option<PathBuf>,
+    pub(super) checkpoint: Option<PathBuf>,
+    /// What to compute [default: next-token for decoders, classify for encoders]
+    #[arg(long, value_enum)]
+    task: Option<Task>,
+    /// Memory that the run may take, such as 20G: a run that is predicted to need more is refused, what is left holds caches
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Task {
+    /// The token that follows a prompt.
+    NextToken,
+    /// The class of a text.
+    Classify,
 }
 
 /// What is printed.
@@ -69,28 +87,29 @@ struct Outcome {
     bootstraps: usize,
     seconds: f64,
     phases: Phases,
+    predicted: Option<Comparison>,
     peak_bytes: Option<u64>,
     parameters: String,
 }
 
 /// Decrypted logits against the polynomial model in binary64, over all passes.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Fidelity {
-    max_abs_error: f64,
+pub(super) struct Fidelity {
+    pub(super) max_abs_error: f64,
     /// Largest bound.
-    bound: f64,
+    pub(super) bound: f64,
     /// How it was found.
-    bound_kind: BoundKind,
+    pub(super) bound_kind: BoundKind,
     /// Largest root-sum-square standard deviation (`r[noise.rss]`).
-    estimate: f64,
-    mse: f64,
-    token_unchanged: bool,
+    pub(super) estimate: f64,
+    pub(super) mse: f64,
+    pub(super) token_unchanged: bool,
 }
 
 /// Where a bound on errors comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum BoundKind {
+pub(super) enum BoundKind {
     /// Composed layer by layer, whatever the dependence of errors (`r[noise.layer]`).
     Composed,
     /// The factor of `r[noise.bound.slot]` times the root-sum-square estimate, which takes errors as independent (`r[noise.rss]`): where
@@ -119,17 +138,20 @@ fn largest_bound(bounds: &Bounds, prediction: &Prediction) -> Result<(f64, Bound
 
 /// Seconds by phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Phases {
-    predict: f64,
-    keygen: f64,
-    encrypt: f64,
-    compute: f64,
-    decrypt: f64,
+pub(super) struct Phases {
+    pub(super) predict: f64,
+    pub(super) keygen: f64,
+    pub(super) encrypt: f64,
+    pub(super) compute: f64,
+    pub(super) decrypt: f64,
 }
 
 impl Run {
     /// Runs the command.
     pub fn execute(mut self) -> Result<()> {
+        if self.classifies()? {
+            return classify::execute(&self);
+        }
         let start = Instant::now();
         let model = self.common.load()?;
         let (tokenizer, prompt) = match &self.token_ids {
@@ -175,6 +197,10 @@ impl Run {
             bootstraps: client.requirements.bootstraps * passes.len(),
             seconds: start.elapsed().as_secs_f64(),
             phases: client.phases,
+            predicted: client
+                .profile
+                .as_ref()
+                .map(|profile| client.predicted.clone().measured(client.phases.compute, peak_bytes(), profile)),
             peak_bytes: peak_bytes(),
             parameters: describe(&client.parameters),
         };
@@ -185,6 +211,9 @@ impl Run {
         }
         if let Some(profile) = &client.profile {
             self.profile.report(&format!("touchstone run, {} tokens", outcome.prompt_tokens.len()), profile)?;
+            if let Some(predicted) = outcome.predicted.as_ref().filter(|_| self.profile.printed()) {
+                predicted.print_nodes();
+            }
         }
         client.checkpoints.iter().try_for_each(Checkpoints::remove)?;
         if let Some(directory) = &self.checkpoint {
@@ -193,9 +222,32 @@ impl Run {
         Ok(())
     }
 
+    /// Whether the model is an encoder, which `--task` must agree with.
+    fn classifies(&self) -> Result<bool> {
+        let directory = self.common.directory();
+        let config = load_config(&directory).with_context(|| format!("model {}", directory.display()))?;
+        let task = match config {
+            AnyConfig::Encoder(_) => Task::Classify,
+            AnyConfig::Decoder(_) => Task::NextToken,
+        };
+        let name = |task: Task| if task == Task::Classify { "classify" } else { "next-token" };
+        if let Some(wanted) = self.task.filter(|wanted| *wanted != task) {
+            anyhow::bail!("--task: expected {} for the model at hand, got {}", name(task), name(wanted));
+        }
+        Ok(task == Task::Classify)
+    }
+
+    /// Refuses a run that is predicted to need more than `--memory`.
+    pub(super) fn refuse_memory(&self, predicted: &Comparison) -> Result<()> {
+        self.memory.map_or(Ok(()), |limit| predicted.require(limit))
+    }
+
+    /// Bytes for caches: what `--memory` leaves; none without it.
+    pub(super) fn cache_bytes(&self, predicted: &Comparison) -> usize {
+        self.memory.map_or(0, |limit| predicted.left(limit))
+    }
+
     fn print(&self, outcome: &Outcome) {
-        let Fidelity { max_abs_error, bound, bound_kind, estimate, mse, token_unchanged } = outcome.fidelity;
-        let phases = outcome.phases;
         match &outcome.text {
             Some(text) => {
                 println!("prompt      {:?} ({} tokens)", self.prompt, outcome.prompt_tokens.len());
@@ -206,20 +258,35 @@ impl Run {
                 println!("next        tokens {:?}", outcome.new_tokens);
             }
         }
-        println!(
-            "fidelity    logits within {max_abs_error:.2e} of the model in the clear ({bound_kind} bound {bound:.2e}, \
-             estimate {estimate:.2e}, mean square {mse:.2e}); token {}",
-            if token_unchanged { "unchanged" } else { "CHANGED" }
-        );
-        println!(
-            "time        {:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
-            outcome.seconds, phases.keygen, phases.encrypt, phases.compute, phases.decrypt, phases.predict
-        );
+        outcome.fidelity.print("token");
+        outcome.phases.print(outcome.seconds);
         println!("bootstraps  {}", outcome.bootstraps);
-        if let Some(peak) = outcome.peak_bytes {
-            println!("memory      {:.2} GiB at most", peak as f64 / f64::from(1 << 30));
+        if let Some(predicted) = &outcome.predicted {
+            predicted.print();
         }
         println!("parameters  {}", outcome.parameters);
+    }
+}
+
+impl Fidelity {
+    /// One line; `what` the largest logit decides.
+    pub(super) fn print(&self, what: &str) {
+        let Self { max_abs_error, bound, bound_kind, estimate, mse, token_unchanged } = self;
+        println!(
+            "fidelity    logits within {max_abs_error:.2e} of the model in the clear ({bound_kind} bound {bound:.2e}, \
+             estimate {estimate:.2e}, mean square {mse:.2e}); {what} {}",
+            if *token_unchanged { "unchanged" } else { "CHANGED" }
+        );
+    }
+}
+
+impl Phases {
+    /// One line.
+    pub(super) fn print(&self, seconds: f64) {
+        println!(
+            "time        {seconds:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
+            self.keygen, self.encrypt, self.compute, self.decrypt, self.predict
+        );
     }
 }
 
@@ -290,6 +357,8 @@ struct Client<'a> {
     phases: Phases,
     /// Of all passes.
     profile: Option<Profile>,
+    /// Of one pass.
+    predicted: Comparison,
 }
 
 impl<'a> Client<'a> {
@@ -297,6 +366,8 @@ impl<'a> Client<'a> {
         let parameters = run.common.parameters()?;
         let circuit = Circuit::new(model, parameters.slots(), model.config.max_position_embeddings)?;
         let requirements = circuit.requirements(&parameters)?;
+        let predicted = Comparison::new(&circuit, &parameters, &requirements)?;
+        run.refuse_memory(&predicted)?;
         let start = Instant::now();
         steps.enter("generating keys");
         let context = Context::new(parameters.clone())?;
@@ -304,7 +375,8 @@ impl<'a> Client<'a> {
         let secret = generator.secret_key();
         let public = generator.public_key(&secret)?;
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let server = Server::new(&context, &keys, &requirements.keys)?;
+        let mut server = Server::new(&context, &keys, &requirements.keys)?;
+        server.keep_transforms(run.cache_bytes(&predicted))?;
         let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
         Ok(Self {
             model,
@@ -318,6 +390,7 @@ impl<'a> Client<'a> {
             checkpoints: Vec::new(),
             phases,
             profile: None,
+            predicted,
         })
     }
 

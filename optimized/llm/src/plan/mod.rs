@@ -4,14 +4,24 @@
 //! which it ends and what it costs. Costs of blocks add, and what follows depends on the level at the end only, so the
 //! best placement for the rest of the model is computed once per block and level, from the last block to the first.
 
+mod bootstrap;
+pub mod calibrate;
 pub mod costs;
+pub mod forecast;
+pub mod memory;
+pub mod outline;
+pub mod work;
+
+pub use bootstrap::BootstrapCost;
 
 use crate::backend::Packing;
 use crate::backend::dry::DryRun;
 use crate::circuit::Circuit;
 use crate::error::{LlmError, Result};
 use costs::Costs;
+use std::collections::BTreeMap;
 use touchstone_ckks::Parameters;
+use work::Work;
 
 /// How a part of the circuit takes over the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +58,7 @@ pub struct Plan {
     pub blocks: Vec<BlockPlan>,
     /// The stream before the final LayerNorm.
     pub head: Entry,
-    /// Predicted seconds on one thread.
+    /// Predicted processor seconds, by [`costs::Units::default`].
     pub seconds: f64,
 }
 
@@ -84,18 +94,26 @@ struct Best {
     head: Entry,
 }
 
+/// What dry runs of a block depend on, see [`Circuit::pattern`].
+type Pattern = Vec<Vec<bool>>;
+
+/// A way through a block: decisions, level at its end, processor seconds.
+type Way = (BlockPlan, usize, f64);
+
 struct Search<'a, 'm> {
     circuit: &'a Circuit<'m>,
     parameters: &'a Parameters,
     costs: &'a Costs,
     /// Input and output level of bootstrapping.
     bootstrapping: Option<(usize, usize)>,
+    /// Dry runs of blocks, by [`Circuit::pattern`]: blocks that are alike share them.
+    known: BTreeMap<Pattern, Vec<Way>>,
 }
 
 impl<'a, 'm> Search<'a, 'm> {
     fn new(circuit: &'a Circuit<'m>, parameters: &'a Parameters, costs: &'a Costs) -> Self {
         let bootstrapping = parameters.bootstrap().map(|boot| (boot.slots_to_coeffs.len(), boot.output_level));
-        Self { circuit, parameters, costs, bootstrapping }
+        Self { circuit, parameters, costs, bootstrapping, known: BTreeMap::new() }
     }
 
     /// The highest level at which the stream is ever taken over.
@@ -103,7 +121,7 @@ impl<'a, 'm> Search<'a, 'm> {
         self.bootstrapping.map_or(self.parameters.max_level(), |(_, output)| output)
     }
 
-    fn run(&self) -> Result<Plan> {
+    fn run(mut self) -> Result<Plan> {
         let mut failure = None;
         let mut after = self.heads(&mut failure);
         for layer in (0..self.circuit.model().layers.len()).rev() {
@@ -136,22 +154,34 @@ impl<'a, 'm> Search<'a, 'm> {
     }
 
     /// By entry level: block `layer` and what follows, given the continuations after it.
-    fn blocks(&self, layer: usize, after: &[Option<Best>], failure: &mut Option<LlmError>) -> Vec<Option<Best>> {
-        let options = self.options();
-        let mut best = Vec::new();
+    fn blocks(&mut self, layer: usize, after: &[Option<Best>], failure: &mut Option<LlmError>) -> Vec<Option<Best>> {
+        let pattern = self.circuit.pattern(layer);
+        if !self.known.contains_key(&pattern) {
+            let runs = self.dry_runs(layer, failure);
+            self.known.insert(pattern.clone(), runs);
+        }
+        let mut best = vec![None; self.top() + 1];
+        for &(plan, exit, seconds) in &self.known[&pattern] {
+            let least: &mut Option<Best> = &mut best[plan.entry.level];
+            *least = cheaper(least.take(), self.continued(after, exit, plan, seconds));
+        }
+        best
+    }
+
+    /// Every way through block `layer` that has enough levels: its end and its cost.
+    fn dry_runs(&self, layer: usize, failure: &mut Option<LlmError>) -> Vec<Way> {
+        let mut runs = Vec::new();
         for level in 0..=self.top() {
-            let mut least: Option<Best> = None;
-            for &(denominator, middle) in &options {
+            for (denominator, middle) in self.options() {
                 let plan = BlockPlan { entry: Entry::at(level), denominator, middle };
                 let dry = DryRun::new(self.parameters, self.costs);
                 match self.circuit.dry_block(&dry, layer, plan) {
-                    Ok(exit) => least = cheaper(least, self.continued(after, exit, plan, dry.seconds())),
+                    Ok(exit) => runs.push((plan, exit, dry.seconds())),
                     Err(error) => *failure = Some(error),
                 }
             }
-            best.push(least);
         }
-        best
+        runs
     }
 
     fn options(&self) -> Vec<(bool, bool)> {
@@ -165,12 +195,11 @@ impl<'a, 'm> Search<'a, 'm> {
 
     /// The cheapest way on from level `exit`, with or without a bootstrap.
     fn continued(&self, after: &[Option<Best>], exit: usize, plan: BlockPlan, seconds: f64) -> Option<Best> {
-        let parts = self.circuit.layout().parts as f64;
-        let plain = after.iter().take(exit + 1).flatten().map(|next| (false, 0.0, next));
-        let raised = self.bootstrapping.filter(|(input, _)| exit >= *input);
-        let cost = self.costs.bootstrap(Packing::Complex) * parts;
-        let raised = after.iter().filter(|_| raised.is_some()).flatten().map(|next| (true, cost, next));
-        let (bootstrap, extra, next) = plain.chain(raised).min_by(|a, b| {
+        let next = |bootstrap: bool| {
+            let reached = after.iter().enumerate().filter_map(|(level, next)| Some((level, next.as_ref()?)));
+            reached.filter_map(move |(level, next)| Some((bootstrap, self.entering(exit, bootstrap, level)?, next)))
+        };
+        let (bootstrap, extra, next) = next(false).chain(next(true)).min_by(|a, b| {
             let total = |x: &(bool, f64, &Best)| x.1 + x.2.seconds;
             total(a).total_cmp(&total(b))
         })?;
@@ -182,6 +211,20 @@ impl<'a, 'm> Search<'a, 'm> {
         }
         next.blocks.push(plan);
         Some(next)
+    }
+
+    /// What it takes to bring the stream from level `exit` to `level`, with a bootstrap or without; none if that cannot be.
+    fn entering(&self, exit: usize, bootstrap: bool, level: usize) -> Option<f64> {
+        let basis = self.costs.basis();
+        let (work, from) = match bootstrap {
+            false => (Work::default(), exit),
+            true => {
+                let (input, output) = self.bootstrapping.filter(|(input, _)| exit >= *input)?;
+                (basis.lowered(exit, input) + self.costs.bootstrap(Packing::Complex), output)
+            }
+        };
+        let work = (work + basis.lowered(from, level)) * self.circuit.layout().parts as f64;
+        (from >= level).then(|| self.costs.seconds(&work))
     }
 }
 

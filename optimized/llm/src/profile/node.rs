@@ -101,6 +101,24 @@ fn by_part(part: &str) -> Node {
     }
 }
 
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::LinearMap => "linear map",
+            Self::Polynomial => "polynomial",
+            Self::CiphertextProduct => "ciphertext product",
+            Self::Relinearisation => "relinearisation",
+            Self::Bootstrap => "bootstrap",
+            Self::Rotation => "rotation",
+            Self::HoistedRotations => "hoisted rotations",
+            Self::Conjugation => "conjugation",
+            Self::PlaintextProduct => "plaintext product",
+            Self::Rescale => "rescale",
+            Self::Add => "add",
+        })
+    }
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

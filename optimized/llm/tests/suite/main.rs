@@ -1,9 +1,11 @@
 //! The encrypted circuit against its prediction and against the model in binary64, and the binary from outside.
 
 mod checkpoint;
+mod classify;
 mod cli;
 mod encoder;
 mod encrypted;
 mod model;
+mod planner;
 mod predicted;
 mod protocol;

@@ -8,6 +8,7 @@ mod error;
 mod eval_mod;
 mod factors;
 mod keys;
+mod shape;
 mod sparse;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tests_sparse;
 
 pub use error::{BootstrapError, SparseBootstrapError};
 pub use keys::KeysNeeded;
+pub use shape::MapShape;
 pub use sparse::Sparse;
 
 use super::linear::{LinearMap, PreparedMap, plaintext_scale};
