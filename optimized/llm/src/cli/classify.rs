@@ -117,7 +117,7 @@ impl Work<'_> {
         let secret = generator.secret_key();
         let public = generator.public_key(&secret)?;
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let mut server = Server::new(&context, &keys)?;
+        let mut server = Server::new(&context, &keys, &requirements.keys)?;
         server.keep_transforms(cache_bytes)?;
         phases.keygen = start.elapsed().as_secs_f64();
 
