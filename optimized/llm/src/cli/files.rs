@@ -1,6 +1,6 @@
 //! Client and server as separate processes that exchange files. Only the client's commands touch `secret.key`.
 
-use super::{Common, Steps, argmax, hexadecimal, seed, tokenise};
+use super::{Common, Steps, hexadecimal, seed, tokenise};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::ffi::OsString;
@@ -16,6 +16,7 @@ use touchstone_llm::artifact::Model;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::plan::Plan;
+use touchstone_llm::sampling::argmax;
 use touchstone_llm::session::{Server, encrypt, generate_keys, key_entries, read};
 use touchstone_llm::tap::Blind;
 

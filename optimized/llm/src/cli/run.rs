@@ -1,8 +1,9 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
 use super::files::private;
+use super::passes::{Client, Pass, Plans};
 use super::profile::ProfileOptions;
-use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
+use super::{Common, Steps, describe, hexadecimal, peak_bytes, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
@@ -11,19 +12,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokenizers::Tokenizer;
-use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
-use touchstone_llm::artifact::Model;
-use touchstone_llm::backend::slots::Prediction;
-use touchstone_llm::bounds::Bounds;
-use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::{Circuit, Requirements};
-use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::profile::Profile;
-use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
-use touchstone_llm::tap::Blind;
+use touchstone_llm::checkpoint::Checkpoints;
+use touchstone_llm::sampling::{Choice, Draws};
 
-/// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
-const USEFUL_BOUND: f64 = 128.0;
 /// Seed of a run that can be resumed, in hexadecimal: whoever reads it can derive the secret key.
 const SEED_FILE: &str = "client.seed";
 const PROMPT: &str = "Once upon a time there was a poor";
@@ -32,16 +23,25 @@ const PROMPT: &str = "Once upon a time there was a poor";
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Text to continue
     #[arg(long, value_name = "TEXT", default_value = PROMPT)]
     prompt: OsString,
     /// Token ids in place of a text: for models without a tokenizer
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
     token_ids: Option<Vec<u32>>,
-    /// Tokens to generate; each is a full pass over the prompt so far
+    /// Tokens to generate: one pass over the prompt, then one decoding step per token behind an encrypted key-value cache
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    max_new_tokens: u16,
+    pub(super) max_new_tokens: u16,
+    /// Compute every token by a full pass over the prompt so far, without a cache
+    #[arg(long)]
+    pub(super) no_cache: bool,
+    /// Pick among the most likely tokens of this total probability [default: the most likely token]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// What logits are divided by before picking among several tokens
+    #[arg(long, value_name = "T", default_value_t = 1.0, requires = "top_p")]
+    temperature: f64,
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
     json: bool,
@@ -52,10 +52,10 @@ pub struct Run {
     profile: ProfileOptions,
     /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    insecure_seed: Option<u128>,
+    pub(super) insecure_seed: Option<u128>,
     /// Keep the run here after each block, its secret seed too, and go on from there if killed
     #[arg(long, value_name = "DIR")]
-    checkpoint: Option<PathBuf>,
+    pub(super) checkpoint: Option<PathBuf>,
 }
 
 /// What is printed.
@@ -66,6 +66,8 @@ struct Outcome {
     /// None for a prompt of token ids.
     text: Option<String>,
     fidelity: Fidelity,
+    /// Passes in order, one per new token.
+    passes: Vec<Pass>,
     bootstraps: usize,
     seconds: f64,
     phases: Phases,
@@ -73,24 +75,24 @@ struct Outcome {
     parameters: String,
 }
 
-/// Decrypted logits against the polynomial model in binary64, over all passes.
+/// Decrypted logits against the polynomial model in binary64, of one pass or over all.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Fidelity {
-    max_abs_error: f64,
+pub(super) struct Fidelity {
+    pub(super) max_abs_error: f64,
     /// Largest bound.
-    bound: f64,
+    pub(super) bound: f64,
     /// How it was found.
-    bound_kind: BoundKind,
+    pub(super) bound_kind: BoundKind,
     /// Largest root-sum-square standard deviation (`r[noise.rss]`).
-    estimate: f64,
-    mse: f64,
-    token_unchanged: bool,
+    pub(super) estimate: f64,
+    pub(super) mse: f64,
+    pub(super) token_unchanged: bool,
 }
 
 /// Where a bound on errors comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum BoundKind {
+pub(super) enum BoundKind {
     /// Composed layer by layer, whatever the dependence of errors (`r[noise.layer]`).
     Composed,
     /// The factor of `r[noise.bound.slot]` times the root-sum-square estimate, which takes errors as independent (`r[noise.rss]`): where
@@ -107,24 +109,14 @@ impl std::fmt::Display for BoundKind {
     }
 }
 
-/// The largest bound on a logit.
-fn largest_bound(bounds: &Bounds, prediction: &Prediction) -> Result<(f64, BoundKind)> {
-    let composed = bounds.bound("logits")?;
-    if composed.iter().all(|bound| *bound < USEFUL_BOUND) {
-        return Ok((composed.into_iter().fold(0.0, f64::max), BoundKind::Composed));
-    }
-    let estimate = prediction.deviation.iter().copied().fold(0.0, f64::max);
-    Ok((bounds.factor * estimate, BoundKind::RootSumSquare))
-}
-
 /// Seconds by phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Phases {
-    predict: f64,
-    keygen: f64,
-    encrypt: f64,
-    compute: f64,
-    decrypt: f64,
+pub(super) struct Phases {
+    pub(super) predict: f64,
+    pub(super) keygen: f64,
+    pub(super) encrypt: f64,
+    pub(super) compute: f64,
+    pub(super) decrypt: f64,
 }
 
 impl Run {
@@ -147,18 +139,26 @@ impl Run {
             prompt.len(),
             self.max_new_tokens
         );
+        let choice = self.choice()?;
         if let Some(directory) = &self.checkpoint {
+            anyhow::ensure!(
+                self.no_cache || self.max_new_tokens == 1,
+                "--checkpoint: expected --no-cache with more than one new token, since a checkpoint has no cache"
+            );
             // A resumed run must make the same keys and the same encryption.
             self.insecure_seed = Some(kept_seed(directory, self.insecure_seed)?);
         }
         let steps = Steps::new();
-        let mut client = Client::new(&self, &model, &steps)?;
+        let parameters = self.common.parameters()?;
+        let plans = Plans::find(&self, &model, &parameters)?;
+        let mut client = Client::new(&self, (&model, &parameters), &plans, &steps)?;
+        let mut draws = self.insecure_seed.map_or_else(Draws::from_os, |seed| Ok(Draws::new(seed)))?;
         let recording = self.profile.recording();
         let (mut tokens, mut passes) = (prompt.clone(), Vec::new());
-        for pass in 0..self.max_new_tokens {
-            let (logits, fidelity) = client.pass(&self, pass, &tokens)?;
-            tokens.push(argmax(&logits));
-            passes.push(fidelity);
+        for number in 0..self.max_new_tokens {
+            let (logits, pass) = client.pass(&self, number, &tokens, (choice, draws.draw()))?;
+            tokens.push(pass.token);
+            passes.push(pass);
             if let Some(path) = &self.logits {
                 let text = serde_json::to_string(&logits)?;
                 std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
@@ -171,12 +171,13 @@ impl Run {
             text: tokenizer.as_ref().map(|tokenizer| decode(tokenizer, &new_tokens)).transpose()?,
             prompt_tokens: prompt,
             new_tokens,
-            fidelity: merge(&passes),
-            bootstraps: client.requirements.bootstraps * passes.len(),
+            fidelity: merge(&passes.iter().map(|pass| pass.fidelity).collect::<Vec<_>>()),
+            bootstraps: passes.iter().map(|pass| pass.bootstraps).sum(),
+            passes,
             seconds: start.elapsed().as_secs_f64(),
             phases: client.phases,
             peak_bytes: peak_bytes(),
-            parameters: describe(&client.parameters),
+            parameters: describe(&parameters),
         };
         if self.json {
             println!("{}", serde_json::to_string(&outcome)?);
@@ -191,6 +192,10 @@ impl Run {
             std::fs::remove_file(directory.join(SEED_FILE))?;
         }
         Ok(())
+    }
+
+    fn choice(&self) -> Result<Choice> {
+        Ok(self.top_p.map_or(Ok(Choice::Greedy), |p| Choice::top_p(p, self.temperature))?)
     }
 
     fn print(&self, outcome: &Outcome) {
@@ -215,12 +220,29 @@ impl Run {
             "time        {:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
             outcome.seconds, phases.keygen, phases.encrypt, phases.compute, phases.decrypt, phases.predict
         );
+        print_passes(&outcome.passes);
         println!("bootstraps  {}", outcome.bootstraps);
         if let Some(peak) = outcome.peak_bytes {
             println!("memory      {:.2} GiB at most", peak as f64 / f64::from(1 << 30));
         }
         println!("parameters  {}", outcome.parameters);
     }
+}
+
+/// Seconds per token, if there are several.
+fn print_passes(passes: &[Pass]) {
+    let [first, later @ ..] = passes else { return };
+    let Some(next) = later.first() else { return };
+    let seconds = || later.iter().map(|pass| pass.compute);
+    println!(
+        "per token   {} {:.1} s, then {} {:.1} s each ({:.1} to {:.1})",
+        first.kind,
+        first.compute,
+        next.kind,
+        seconds().sum::<f64>() / later.len() as f64,
+        seconds().fold(f64::INFINITY, f64::min),
+        seconds().fold(0.0, f64::max)
+    );
 }
 
 /// The seed that a checkpointed run began with, or a new one, written so that only its owner may read it.
@@ -273,116 +295,4 @@ fn merge(passes: &[Fidelity]) -> Fidelity {
         mse: passes.iter().map(|pass| pass.mse).sum::<f64>() / passes.len() as f64,
         token_unchanged: passes.iter().all(|pass| pass.token_unchanged),
     }
-}
-
-/// Keys, and the server's evaluator with the evaluation keys.
-struct Client<'a> {
-    model: &'a Model,
-    steps: &'a Steps,
-    parameters: Parameters,
-    context: Context,
-    requirements: Requirements,
-    secret: SecretKey,
-    public: PublicKey,
-    server: Server,
-    /// Of the passes so far.
-    checkpoints: Vec<Checkpoints>,
-    phases: Phases,
-    /// Of all passes.
-    profile: Option<Profile>,
-}
-
-impl<'a> Client<'a> {
-    fn new(run: &Run, model: &'a Model, steps: &'a Steps) -> Result<Self> {
-        let parameters = run.common.parameters()?;
-        let circuit = Circuit::new(model, parameters.slots(), model.config.max_position_embeddings)?;
-        let requirements = circuit.requirements(&parameters)?;
-        let start = Instant::now();
-        steps.enter("generating keys");
-        let context = Context::new(parameters.clone())?;
-        let generator = KeyGenerator::new(&context, seed(run.insecure_seed)?);
-        let secret = generator.secret_key();
-        let public = generator.public_key(&secret)?;
-        let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let server = Server::new(&context, &keys)?;
-        let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
-        Ok(Self {
-            model,
-            steps,
-            parameters,
-            context,
-            requirements,
-            secret,
-            public,
-            server,
-            checkpoints: Vec::new(),
-            phases,
-            profile: None,
-        })
-    }
-
-    /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
-    fn pass(&mut self, run: &Run, pass: u16, tokens: &[u32]) -> Result<(Vec<f64>, Fidelity)> {
-        let circuit = Circuit::new(self.model, self.parameters.slots(), tokens.len())?;
-        let start = Instant::now();
-        self.steps.enter("predicting noise");
-        let predictions = predict(&self.parameters, &circuit, tokens)?;
-        let prediction = predictions.tap("logits").context("the circuit has no logits")?;
-        let (bound, bound_kind) = largest_bound(&bounds(&self.parameters, &circuit, tokens)?, prediction)?;
-        let plain = forward(self.model, &circuit.padded(tokens), tokens.len() - 1, Functions::Polynomial)?;
-        for escape in &plain.escapes {
-            let [a, b] = escape.interval;
-            eprintln!("warning: {}: input {} is outside the certified interval [{a}, {b}]", escape.site, escape.value);
-        }
-        if predictions.largest_bootstrapped > 1.0 {
-            eprintln!("warning: a slot of size {} enters bootstrapping, at most 1", predictions.largest_bootstrapped);
-        }
-        self.phases.predict += lap(start);
-
-        let start = Instant::now();
-        self.steps.enter("encrypting");
-        // Keys and every encryption draw from streams of their own, so the one seed may serve all.
-        let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1 + u128::from(pass))))?;
-        let plan = &self.requirements.plan;
-        let input = encrypt(&self.context, &self.public, &circuit.input(tokens)?, plan.input_level(), &fresh)?;
-        self.phases.encrypt += lap(start);
-
-        let start = Instant::now();
-        let progress = |step: &'static str| self.steps.enter(step);
-        let (result, profile) = match &run.checkpoint {
-            Some(directory) => {
-                let identity = Identity::new(&self.context, self.model, plan, &input)?;
-                let checkpoints = Checkpoints::new(&directory.join(format!("pass-{pass}")), &self.context, identity)?;
-                let computed = checkpoints.compute(&self.server, &circuit, plan, &input, &progress)?;
-                self.checkpoints.push(checkpoints);
-                computed
-            }
-            None => self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?,
-        };
-        self.phases.compute += lap(start);
-        match &mut self.profile {
-            Some(all) => all.merge(profile),
-            None => self.profile = Some(profile),
-        }
-
-        let start = Instant::now();
-        let parts: Vec<_> = result.iter().collect();
-        let logits = read(&self.context, &self.secret, &parts, &circuit.logits())?;
-        self.phases.decrypt += lap(start);
-        let errors: Vec<f64> = logits.iter().zip(plain.logits()).map(|(a, b)| (a - b).abs()).collect();
-        let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-        let fidelity = Fidelity {
-            max_abs_error: largest(&errors),
-            bound,
-            bound_kind,
-            estimate: largest(&prediction.deviation),
-            mse: errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64,
-            token_unchanged: argmax(&logits) == argmax(plain.logits()),
-        };
-        Ok((logits, fidelity))
-    }
-}
-
-fn lap(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64()
 }

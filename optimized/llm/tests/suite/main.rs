@@ -4,6 +4,7 @@ mod checkpoint;
 mod cli;
 mod encoder;
 mod encrypted;
+mod generate;
 mod model;
 mod predicted;
 mod protocol;

@@ -162,6 +162,8 @@ fn run_prints_one_json_object_and_generates_tokens() {
         assert!(value[field].is_string(), "{field} in {text}");
     }
     assert!(value["seconds"].as_f64().unwrap() > 0.0);
+    let kinds: Vec<_> = value["passes"].as_array().unwrap().iter().map(|pass| pass["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["prefill", "decode", "decode"]);
     let profiled = [&run[..], &["--profile-json", "@profile.json", "--profile-html", "@profile.html"]].concat();
     let again: serde_json::Value = serde_json::from_str(&world.accepts(&profiled)).unwrap();
     assert_eq!(again["fidelity"], value["fidelity"], "a fixed seed repeats a run, recorded or not");
@@ -169,12 +171,21 @@ fn run_prints_one_json_object_and_generates_tokens() {
     assert_eq!((profile.passes, profile.primitives.is_empty()), (3, false));
     let page = std::fs::read_to_string(world.path("profile.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("touchstone run, 2 tokens"), "{page}");
+    let picked = [&run[..], &["--top-p", "0.9", "--temperature", "2"]].concat();
+    let [picked, same] = [(); 2].map(|()| serde_json::from_str::<serde_json::Value>(&world.accepts(&picked)).unwrap());
+    assert_eq!(picked["new_tokens"], same["new_tokens"], "draws of a fixed seed repeat");
+    assert_eq!(picked["fidelity"]["token_unchanged"], true);
+    // Full passes are the obvious twin.
+    let full = [&run[..], &["--no-cache"]].concat();
+    let full: serde_json::Value = serde_json::from_str(&world.accepts(&full)).unwrap();
+    assert_eq!(full["new_tokens"], value["new_tokens"]);
+    assert!(full["passes"].as_array().unwrap().iter().all(|pass| pass["kind"] == "full"), "{full}");
     // The seed that a run was killed with is used again; a finished run leaves nothing.
     std::fs::create_dir(world.path("kept")).unwrap();
     std::fs::write(world.path("kept/client.seed"), "5").unwrap();
-    let kept = ["run", "--prompt", "w3 w17", "--max-new-tokens", "3", "--json", "--checkpoint", "@kept"];
+    let kept = ["run", "--prompt", "w3 w17", "--max-new-tokens", "3", "--json", "--no-cache", "--checkpoint", "@kept"];
     let resumed: serde_json::Value = serde_json::from_str(&world.accepts(&kept)).unwrap();
-    assert_eq!(resumed["fidelity"], value["fidelity"], "the kept seed repeats a run");
+    assert_eq!(resumed["fidelity"], full["fidelity"], "the kept seed repeats a run");
     assert_eq!(std::fs::read_dir(world.path("kept")).unwrap().count(), 0);
 }
 
