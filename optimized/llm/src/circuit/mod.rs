@@ -27,6 +27,7 @@ mod normal;
 mod places;
 mod weights;
 
+pub(crate) use cache::LayerCache;
 pub use cache::{Cache, CacheLevels};
 pub(crate) use head::head_layer;
 pub(crate) use weights::{after_norm, centred, split_qkv};

@@ -13,7 +13,7 @@ use touchstone_llm::sampling::argmax;
 use touchstone_llm::session::{DecryptedTaps, Server, encrypt, evaluation_keys, predict};
 use touchstone_llm::tap::{Blind, Tensor};
 
-/// `r[generate.step]`: parts and replicas, one and several layers, heads with and without rotary embedding, both kinds of residual,
+/// `r[generate.step]`, `r[generate.cache]`: parts and replicas, one and several layers, heads with and without rotary embedding, both kinds of residual,
 /// prompts of one token and of all but one, up to the context limit.
 #[test]
 fn steps_on_slots_equal_the_last_row_of_the_whole_text() {
@@ -94,7 +94,8 @@ fn last_row(tap: &Tensor) -> (Vec<usize>, Vec<f64>) {
     }
 }
 
-/// `r[generate.prefill]`: tokens picked from decrypted logits are those of the polynomial model, and every tap is within its bound.
+/// `r[generate.prefill]`, `r[generate.bound]`: tokens picked from decrypted logits are those of the polynomial model, and every tap is
+/// within its bound.
 #[test]
 fn generated_tokens_are_those_of_the_model_in_the_clear() {
     for (parallel, layers, log_n) in [(true, 1, 9), (true, 2, 9), (false, 2, 6)] {
