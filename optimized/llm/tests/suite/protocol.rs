@@ -176,7 +176,7 @@ fn run_prints_one_json_object_and_generates_tokens() {
     let picked = [&run[..], &["--top-p", "0.9", "--temperature", "2"]].concat();
     let [picked, same] = [(); 2].map(|()| serde_json::from_str::<serde_json::Value>(&world.accepts(&picked)).unwrap());
     assert_eq!(picked["new_tokens"], same["new_tokens"], "draws of a fixed seed repeat");
-    assert_eq!(picked["fidelity"]["token_unchanged"], true);
+    assert_eq!(picked["fidelity"]["token_unchanged"], true, "{picked}");
     // Full passes are the obvious twin.
     let full = [&run[..], &["--no-cache"]].concat();
     let full: serde_json::Value = serde_json::from_str(&world.accepts(&full)).unwrap();
