@@ -37,6 +37,9 @@ pub struct Cache<C> {
     pub(crate) length: usize,
 }
 
+/// Ciphertexts of logits, and the cache that the next step reads.
+pub type WithCache<C> = (Vec<C>, Cache<C>);
+
 impl<C> Cache<C> {
     /// Live tokens: the next one has this position.
     #[must_use]
@@ -97,7 +100,7 @@ impl<'a> Circuit<'a> {
         (plan, levels): (&Plan, Option<&[CacheLevels]>),
         input: &[B::Ct],
         observer: &mut O,
-    ) -> Result<(Vec<B::Ct>, Cache<B::Ct>)> {
+    ) -> Result<WithCache<B::Ct>> {
         let mut next = Vec::new();
         let memory = Memory::Fill { levels, next: &mut next };
         let logits = Run { circuit: self, backend, observer, memory }.whole(plan, input)?;
@@ -116,7 +119,7 @@ impl<'a> Circuit<'a> {
         cache: &Cache<B::Ct>,
         input: &[B::Ct],
         observer: &mut O,
-    ) -> Result<(Vec<B::Ct>, Cache<B::Ct>)> {
+    ) -> Result<WithCache<B::Ct>> {
         self.check_cache(cache, |ct| backend.level(ct))?;
         let mut next = Vec::new();
         let memory = Memory::Extend { layers: &cache.layers, next: &mut next };

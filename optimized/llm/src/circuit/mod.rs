@@ -28,7 +28,7 @@ mod places;
 mod weights;
 
 pub(crate) use cache::LayerCache;
-pub use cache::{Cache, CacheLevels};
+pub use cache::{Cache, CacheLevels, WithCache};
 pub(crate) use head::head_layer;
 pub(crate) use weights::{after_norm, centred, split_qkv};
 

@@ -173,7 +173,9 @@ fn run_prints_one_json_object_and_generates_tokens() {
     assert_eq!((profile.passes, profile.primitives.is_empty()), (3, false));
     let page = std::fs::read_to_string(world.path("profile.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("touchstone run, 2 tokens"), "{page}");
-    let picked = [&run[..], &["--top-p", "0.9", "--temperature", "2"]].concat();
+    let mut picked = [&run[..], &["--top-p", "0.9", "--temperature", "2"]].concat();
+    // A third unlikely token would leave the intervals of this model, which is calibrated on another text.
+    picked[4] = "2";
     let [picked, same] = [(); 2].map(|()| serde_json::from_str::<serde_json::Value>(&world.accepts(&picked)).unwrap());
     assert_eq!(picked["new_tokens"], same["new_tokens"], "draws of a fixed seed repeat");
     assert_eq!(picked["fidelity"]["token_unchanged"], true, "{picked}");
