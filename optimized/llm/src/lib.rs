@@ -7,6 +7,7 @@
 //! * [`layout`], [`circuit`]: packing, and the circuit over any [`backend`].
 //! * [`backend`]: ciphertexts, predicted noise, or levels alone.
 //! * [`bounds`]: bounds on the errors of an encrypted run.
+//! * [`generation`], [`sampling`], [`cache_file`]: token after token behind an encrypted cache of keys and values.
 //! * [`checkpoint`]: long computations that survive being killed.
 //! * [`plain`]: the model in binary64.
 //! * [`plan`]: where to bootstrap.
@@ -16,13 +17,17 @@
 pub mod artifact;
 pub mod backend;
 pub mod bounds;
+pub mod cache_file;
 pub mod checkpoint;
 pub mod circuit;
 mod error;
+pub mod generation;
 pub mod layout;
 pub mod plain;
 pub mod plan;
 pub mod profile;
+pub mod sampling;
+mod sealed;
 pub mod session;
 pub mod tap;
 

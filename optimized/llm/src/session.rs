@@ -4,8 +4,9 @@ use crate::backend::ckks::{Encrypted, Progress};
 use crate::backend::dry::KeyPlan;
 use crate::backend::slots::{Predicted, Predictions};
 use crate::bounds::{Bounds, compose};
-use crate::circuit::Circuit;
+use crate::circuit::{Cache, Circuit};
 use crate::error::{LlmError, Result};
+use crate::generation::Generation;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::tap::{Decode, Observer, Tensor};
@@ -135,21 +136,48 @@ impl Server {
         observer: &mut O,
         progress: &Progress<'_>,
     ) -> Result<(Vec<Ciphertext>, Profile)> {
-        let (parts, level) = (circuit.layout().parts, plan.input_level());
-        let refuse = |expected: String, got: String| LlmError::Operand {
-            operation: "input ciphertexts".to_owned(),
-            expected,
-            got,
-        };
-        if input.len() != parts {
-            return Err(refuse(format!("{parts} ciphertexts"), input.len().to_string()));
-        }
-        if let Some(ct) = input.iter().find(|ct| ct.level() != level) {
-            return Err(refuse(format!("level {level}"), format!("level {}", ct.level())));
-        }
+        check_input(circuit, plan, input)?;
         let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
         let logits = circuit.run(&backend, plan, input, observer)?;
         Ok((logits, backend.profile()))
+    }
+
+    /// Runs the circuit on an encrypted prompt and keeps its keys and values (`r[generate.prefill]`).
+    ///
+    /// # Errors
+    /// As [`Server::compute`].
+    pub fn prefill<O: Observer<Ciphertext>>(
+        &self,
+        circuit: &Circuit<'_>,
+        generation: &Generation,
+        input: &[Ciphertext],
+        observer: &mut O,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Cache<Ciphertext>, Profile)> {
+        check_input(circuit, &generation.prefill, input)?;
+        let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
+        let plan = (&generation.prefill, Some(generation.cache.as_slice()));
+        let (logits, cache) = circuit.prefill(&backend, plan, input, observer)?;
+        Ok((logits, cache, backend.profile()))
+    }
+
+    /// Runs one decoding step, the circuit of [`Generation::step`]: logits, and the cache with the new token
+    /// (`r[generate.step]`).
+    ///
+    /// # Errors
+    /// As [`Server::compute`] and [`Circuit::decode`].
+    pub fn decode<O: Observer<Ciphertext>>(
+        &self,
+        circuit: &Circuit<'_>,
+        generation: &Generation,
+        (cache, input): (&Cache<Ciphertext>, &[Ciphertext]),
+        observer: &mut O,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Cache<Ciphertext>, Profile)> {
+        check_input(circuit, &generation.decode, input)?;
+        let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
+        let (logits, cache) = circuit.decode(&backend, &generation.decode, cache, input, observer)?;
+        Ok((logits, cache, backend.profile()))
     }
 
     /// Goes on from the stream before block `layer`, as an observer of [`Server::compute`] received it.
@@ -168,6 +196,20 @@ impl Server {
         let backend = Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress);
         let logits = circuit.run_from(&backend, plan, layer, stream, observer)?;
         Ok((logits, backend.profile()))
+    }
+}
+
+/// Refuses ciphertexts of another number or level than the plan's.
+fn check_input(circuit: &Circuit<'_>, plan: &Plan, input: &[Ciphertext]) -> Result<()> {
+    let (parts, level) = (circuit.layout().parts, plan.input_level());
+    let refuse =
+        |expected: String, got: String| LlmError::Operand { operation: "input ciphertexts".to_owned(), expected, got };
+    if input.len() != parts {
+        return Err(refuse(format!("{parts} ciphertexts"), input.len().to_string()));
+    }
+    match input.iter().find(|ct| ct.level() != level) {
+        Some(ct) => Err(refuse(format!("level {level}"), format!("level {}", ct.level()))),
+        None => Ok(()),
     }
 }
 

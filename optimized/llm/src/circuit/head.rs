@@ -72,7 +72,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             return self.classifier(encoder, x, entry);
         }
         let (mut x, mut tokens) = (self.enter(x, entry)?, circuit.prompt);
-        if circuit.reads_last_token() {
+        // A decoding step has its token at every position already.
+        if circuit.reads_last_token() && circuit.step.is_none() {
             (x, tokens) = (self.last_token(&x)?, 1);
         }
         let held = circuit.held(circuit.model.layers.len(), entry)?;

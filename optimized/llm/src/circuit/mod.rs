@@ -14,8 +14,10 @@
 
 mod attention;
 mod block;
+mod cache;
 mod classifier;
 mod cyclic;
+mod decode;
 mod distances;
 mod encoder;
 mod head;
@@ -25,6 +27,8 @@ mod normal;
 mod places;
 mod weights;
 
+pub(crate) use cache::LayerCache;
+pub use cache::{Cache, CacheLevels, WithCache};
 pub(crate) use head::head_layer;
 pub(crate) use weights::{after_norm, centred, split_qkv};
 
@@ -38,6 +42,7 @@ use crate::plan::costs::{Costs, Units};
 use crate::plan::outline::Outline;
 use crate::plan::{BlockPlan, Entry, Plan};
 use crate::tap::{Blind, Decode, Observer};
+use cache::{Memory, Step};
 use linear::Steps;
 use num_complex::Complex64;
 use touchstone_ckks::Parameters;
@@ -55,6 +60,8 @@ pub struct Circuit<'a> {
     prompt: usize,
     /// Rotary factor of complex channel `l`, over all parts, at token `tau`.
     turn: Vec<Vec<Complex64>>,
+    /// One token behind a cache in place of a prompt.
+    step: Option<Step>,
 }
 
 /// What must be generated and encrypted to run a circuit.
@@ -129,7 +136,7 @@ impl<'a> Circuit<'a> {
         let channels = layout.parts * layout.head_pairs;
         let turn = (0..channels).map(|l| (0..layout.tokens).map(|tau| factor(l, tau)).collect()).collect();
         let steps = Steps::new(&layout);
-        Ok(Self { model, encoder: None, layout, steps, prompt, turn })
+        Ok(Self { model, encoder: None, layout, steps, prompt, turn, step: None })
     }
 
     /// The model.
@@ -176,7 +183,7 @@ impl<'a> Circuit<'a> {
         let outline = Outline::of(self.model, self.encoder);
         let (model, encoder) = outline.parts();
         let (layout, steps, turn) = (self.layout.clone(), self.steps.clone(), self.turn.clone());
-        work(&Circuit { model, encoder, layout, steps, prompt: self.prompt, turn })
+        work(&Circuit { model, encoder, layout, steps, prompt: self.prompt, turn, step: self.step.clone() })
     }
 
     /// What a dry run of block `layer` depends on: the replacements in it, by which of their coefficients are not 0.
@@ -244,11 +251,7 @@ impl<'a> Circuit<'a> {
         input: &[B::Ct],
         observer: &mut O,
     ) -> Result<Vec<B::Ct>> {
-        let mut run = Run { circuit: self, backend, observer };
-        let mut x = input.to_vec();
-        let held = self.held(0, plan.entry(0))?;
-        run.tap_all("embedding", &mut x, || places::channels(&self.layout, self.prompt, 1.0 / held.scale))?;
-        self.run_from(backend, plan, 0, x, observer)
+        Run { circuit: self, backend, observer, memory: Memory::None }.whole(plan, input)
     }
 
     /// Goes on from the stream before block `layer`, as [`Observer::boundary`] received it.
@@ -263,27 +266,29 @@ impl<'a> Circuit<'a> {
         stream: Vec<B::Ct>,
         observer: &mut O,
     ) -> Result<Vec<B::Ct>> {
-        let mut run = Run { circuit: self, backend, observer };
-        let mut x = stream;
-        for (layer, block) in plan.blocks.iter().enumerate().skip(layer) {
-            backend.layer(Some(layer));
-            x = run.block(layer, x, *block, plan.entry(layer + 1))?;
-            run.observer.boundary(layer + 1, &x)?;
-        }
-        backend.layer(None);
-        run.head(x, plan.head)
+        Run { circuit: self, backend, observer, memory: Memory::None }.from(plan, layer, stream)
+    }
+
+    /// The rotary factor of a row of a part at a token.
+    fn turn(&self, part: usize, row: usize, tau: usize) -> Complex64 {
+        self.turn[part * self.layout.head_pairs + self.layout.row_parts(row).0][tau]
     }
 
     /// The level at which block `layer` ends.
     pub(crate) fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize> {
-        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
+        let (cache, mut next) = (self.dry_cache(dry), Vec::new());
+        let memory = match &cache {
+            Some(cache) => Memory::Extend { layers: &cache.layers, next: &mut next },
+            None => Memory::None,
+        };
+        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind, memory };
         let out = run.block(layer, dry.input(self.layout.parts, plan.entry.level), plan, Entry::at(0))?;
         Ok(out.first().map_or(0, DryCiphertext::level))
     }
 
     /// Whether the head has enough levels.
     pub(crate) fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()> {
-        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
+        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind, memory: Memory::None };
         run.head(dry.input(self.layout.parts, level), Entry::at(level)).map(|_| ())
     }
 
@@ -347,9 +352,30 @@ struct Run<'a, 'c, B: Backend, O> {
     circuit: &'c Circuit<'a>,
     backend: &'c B,
     observer: &'c mut O,
+    memory: Memory<'c, B::Ct>,
 }
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
+    /// All of the circuit.
+    fn whole(&mut self, plan: &Plan, input: &[B::Ct]) -> Result<Vec<B::Ct>> {
+        let circuit = self.circuit;
+        let mut x = input.to_vec();
+        let held = circuit.held(0, plan.entry(0))?;
+        self.tap_all("embedding", &mut x, || places::channels(&circuit.layout, circuit.prompt, 1.0 / held.scale))?;
+        self.from(plan, 0, x)
+    }
+
+    /// The circuit from block `layer` on.
+    fn from(&mut self, plan: &Plan, layer: usize, mut x: Vec<B::Ct>) -> Result<Vec<B::Ct>> {
+        for (layer, block) in plan.blocks.iter().enumerate().skip(layer) {
+            self.backend.layer(Some(layer));
+            x = self.block(layer, x, *block, plan.entry(layer + 1))?;
+            self.observer.boundary(layer + 1, &x)?;
+        }
+        self.backend.layer(None);
+        self.head(x, plan.head)
+    }
+
     fn tap(&mut self, name: &str, ciphertexts: &mut [&mut B::Ct], decode: impl FnOnce() -> Decode) -> Result<()> {
         if self.observer.wants(name) {
             let shared: Vec<&B::Ct> = ciphertexts.iter().map(|ct| &**ct).collect();

@@ -2,7 +2,7 @@
 
 use super::predicted::Comparison;
 use super::run::{BoundKind, Fidelity, Phases, Run};
-use super::{Steps, argmax, describe, encode, peak_bytes, seed};
+use super::{Steps, describe, encode, peak_bytes, seed};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use std::time::Instant;
@@ -14,6 +14,7 @@ use touchstone_llm::bounds::FAILURE;
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plain::{Functions, classify};
 use touchstone_llm::profile::Profile;
+use touchstone_llm::sampling::argmax;
 use touchstone_llm::session::{Server, encrypt, evaluation_keys, predict, read};
 use touchstone_llm::tap::Blind;
 

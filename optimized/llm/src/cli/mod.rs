@@ -2,6 +2,7 @@
 
 mod classify;
 mod files;
+mod passes;
 mod plan;
 mod predicted;
 mod profile;
@@ -157,12 +158,6 @@ fn describe(parameters: &Parameters) -> String {
         parameters.max_level(),
         parameters.log_qp()
     )
-}
-
-/// Index of the largest logit.
-fn argmax(logits: &[f64]) -> u32 {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(index, _)| index as u32)
 }
 
 /// Largest resident set so far, where the operating system tells.

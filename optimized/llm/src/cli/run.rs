@@ -1,10 +1,11 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
 use super::files::private;
-use super::plan::bytes;
+use super::passes::{Client, Pass, Plans};
+use super::plan::{bytes, gibibytes};
 use super::predicted::Comparison;
 use super::profile::ProfileOptions;
-use super::{Common, Steps, argmax, classify, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
+use super::{Common, Steps, classify, describe, hexadecimal, peak_bytes, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -13,20 +14,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokenizers::Tokenizer;
-use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
-use touchstone_llm::artifact::{Model, load_config};
-use touchstone_llm::backend::slots::Prediction;
-use touchstone_llm::bounds::Bounds;
-use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::{Circuit, Requirements};
-use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::profile::Profile;
-use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
-use touchstone_llm::tap::Blind;
+use touchstone_llm::artifact::load_config;
+use touchstone_llm::checkpoint::Checkpoints;
+use touchstone_llm::sampling::{Choice, Draws};
 use touchstone_spec::artifact::AnyConfig;
 
-/// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
-const USEFUL_BOUND: f64 = 128.0;
 /// Seed of a run that can be resumed, in hexadecimal: whoever reads it can derive the secret key.
 const SEED_FILE: &str = "client.seed";
 const PROMPT: &str = "Once upon a time there was a poor";
@@ -42,9 +34,18 @@ pub struct Run {
     /// Token ids in place of a text: for models without a tokenizer
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "prompt")]
     pub(super) token_ids: Option<Vec<u32>>,
-    /// Tokens to generate; each is a full pass over the prompt so far
+    /// Tokens to generate: one pass over the prompt, then one decoding step per token behind an encrypted key-value cache
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) max_new_tokens: u16,
+    /// Compute every token by a full pass over the prompt so far, without a cache
+    #[arg(long)]
+    pub(super) no_cache: bool,
+    /// Pick among the most likely tokens of this total probability [default: the most likely token]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// What logits are divided by before picking among several tokens
+    #[arg(long, value_name = "T", default_value_t = 1.0, requires = "top_p")]
+    temperature: f64,
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
     pub(super) json: bool,
@@ -84,6 +85,8 @@ struct Outcome {
     /// None for a prompt of token ids.
     text: Option<String>,
     fidelity: Fidelity,
+    /// Passes in order, one per new token.
+    passes: Vec<Pass>,
     bootstraps: usize,
     seconds: f64,
     phases: Phases,
@@ -92,7 +95,7 @@ struct Outcome {
     parameters: String,
 }
 
-/// Decrypted logits against the polynomial model in binary64, over all passes.
+/// Decrypted logits against the polynomial model in binary64, of one pass or over all.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Fidelity {
     pub(super) max_abs_error: f64,
@@ -124,16 +127,6 @@ impl std::fmt::Display for BoundKind {
             Self::RootSumSquare => "root-sum-square",
         })
     }
-}
-
-/// The largest bound on a logit.
-fn largest_bound(bounds: &Bounds, prediction: &Prediction) -> Result<(f64, BoundKind)> {
-    let composed = bounds.bound("logits")?;
-    if composed.iter().all(|bound| *bound < USEFUL_BOUND) {
-        return Ok((composed.into_iter().fold(0.0, f64::max), BoundKind::Composed));
-    }
-    let estimate = prediction.deviation.iter().copied().fold(0.0, f64::max);
-    Ok((bounds.factor * estimate, BoundKind::RootSumSquare))
 }
 
 /// Seconds by phase.
@@ -169,18 +162,26 @@ impl Run {
             prompt.len(),
             self.max_new_tokens
         );
+        let choice = self.choice()?;
         if let Some(directory) = &self.checkpoint {
+            anyhow::ensure!(
+                self.no_cache || self.max_new_tokens == 1,
+                "--checkpoint: expected --no-cache with more than one new token, since a checkpoint has no cache"
+            );
             // A resumed run must make the same keys and the same encryption.
             self.insecure_seed = Some(kept_seed(directory, self.insecure_seed)?);
         }
         let steps = Steps::new();
-        let mut client = Client::new(&self, &model, &steps)?;
+        let parameters = self.common.parameters()?;
+        let plans = Plans::find(&self, &model, &parameters)?;
+        let mut client = Client::new(&self, (&model, &parameters), &plans, &steps)?;
+        let mut draws = self.insecure_seed.map_or_else(Draws::from_os, |seed| Ok(Draws::new(seed)))?;
         let recording = self.profile.recording();
         let (mut tokens, mut passes) = (prompt.clone(), Vec::new());
-        for pass in 0..self.max_new_tokens {
-            let (logits, fidelity) = client.pass(&self, pass, &tokens)?;
-            tokens.push(argmax(&logits));
-            passes.push(fidelity);
+        for number in 0..self.max_new_tokens {
+            let (logits, pass) = client.pass(&self, number, &tokens, (choice, draws.draw()))?;
+            tokens.push(pass.token);
+            passes.push(pass);
             if let Some(path) = &self.logits {
                 let text = serde_json::to_string(&logits)?;
                 std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
@@ -193,16 +194,14 @@ impl Run {
             text: tokenizer.as_ref().map(|tokenizer| decode(tokenizer, &new_tokens)).transpose()?,
             prompt_tokens: prompt,
             new_tokens,
-            fidelity: merge(&passes),
-            bootstraps: client.requirements.bootstraps * passes.len(),
+            fidelity: merge(&passes.iter().map(|pass| pass.fidelity).collect::<Vec<_>>()),
+            bootstraps: passes.iter().map(|pass| pass.bootstraps).sum(),
+            passes,
             seconds: start.elapsed().as_secs_f64(),
             phases: client.phases,
-            predicted: client
-                .profile
-                .as_ref()
-                .map(|profile| client.predicted.clone().measured(client.phases.compute, peak_bytes(), profile)),
+            predicted: client.compared(peak_bytes()),
             peak_bytes: peak_bytes(),
-            parameters: describe(&client.parameters),
+            parameters: describe(&parameters),
         };
         if self.json {
             println!("{}", serde_json::to_string(&outcome)?);
@@ -247,6 +246,10 @@ impl Run {
         self.memory.map_or(0, |limit| predicted.left(limit))
     }
 
+    fn choice(&self) -> Result<Choice> {
+        Ok(self.top_p.map_or(Ok(Choice::Greedy), |p| Choice::top_p(p, self.temperature))?)
+    }
+
     fn print(&self, outcome: &Outcome) {
         match &outcome.text {
             Some(text) => {
@@ -260,9 +263,12 @@ impl Run {
         }
         outcome.fidelity.print("token");
         outcome.phases.print(outcome.seconds);
+        print_passes(&outcome.passes);
         println!("bootstraps  {}", outcome.bootstraps);
-        if let Some(predicted) = &outcome.predicted {
-            predicted.print();
+        match (&outcome.predicted, outcome.peak_bytes) {
+            (Some(predicted), _) => predicted.print(),
+            (None, Some(peak)) => println!("memory      {} at most", gibibytes(peak as usize)),
+            (None, None) => (),
         }
         println!("parameters  {}", outcome.parameters);
     }
@@ -288,6 +294,22 @@ impl Phases {
             self.keygen, self.encrypt, self.compute, self.decrypt, self.predict
         );
     }
+}
+
+/// Seconds per token, if there are several.
+fn print_passes(passes: &[Pass]) {
+    let [first, later @ ..] = passes else { return };
+    let Some(next) = later.first() else { return };
+    let seconds = || later.iter().map(|pass| pass.compute);
+    println!(
+        "per token   {} {:.1} s, then {} {:.1} s each ({:.1} to {:.1})",
+        first.kind,
+        first.compute,
+        next.kind,
+        seconds().sum::<f64>() / later.len() as f64,
+        seconds().fold(f64::INFINITY, f64::min),
+        seconds().fold(0.0, f64::max)
+    );
 }
 
 /// The seed that a checkpointed run began with, or a new one, written so that only its owner may read it.
@@ -340,122 +362,4 @@ fn merge(passes: &[Fidelity]) -> Fidelity {
         mse: passes.iter().map(|pass| pass.mse).sum::<f64>() / passes.len() as f64,
         token_unchanged: passes.iter().all(|pass| pass.token_unchanged),
     }
-}
-
-/// Keys, and the server's evaluator with the evaluation keys.
-struct Client<'a> {
-    model: &'a Model,
-    steps: &'a Steps,
-    parameters: Parameters,
-    context: Context,
-    requirements: Requirements,
-    secret: SecretKey,
-    public: PublicKey,
-    server: Server,
-    /// Of the passes so far.
-    checkpoints: Vec<Checkpoints>,
-    phases: Phases,
-    /// Of all passes.
-    profile: Option<Profile>,
-    /// Of one pass.
-    predicted: Comparison,
-}
-
-impl<'a> Client<'a> {
-    fn new(run: &Run, model: &'a Model, steps: &'a Steps) -> Result<Self> {
-        let parameters = run.common.parameters()?;
-        let circuit = Circuit::new(model, parameters.slots(), model.config.max_position_embeddings)?;
-        let requirements = circuit.requirements(&parameters)?;
-        let predicted = Comparison::new(&circuit, &parameters, &requirements)?;
-        run.refuse_memory(&predicted)?;
-        let start = Instant::now();
-        steps.enter("generating keys");
-        let context = Context::new(parameters.clone())?;
-        let generator = KeyGenerator::new(&context, seed(run.insecure_seed)?);
-        let secret = generator.secret_key();
-        let public = generator.public_key(&secret)?;
-        let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let mut server = Server::new(&context, &keys, &requirements.keys)?;
-        server.keep_transforms(run.cache_bytes(&predicted))?;
-        let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
-        Ok(Self {
-            model,
-            steps,
-            parameters,
-            context,
-            requirements,
-            secret,
-            public,
-            server,
-            checkpoints: Vec::new(),
-            phases,
-            profile: None,
-            predicted,
-        })
-    }
-
-    /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
-    fn pass(&mut self, run: &Run, pass: u16, tokens: &[u32]) -> Result<(Vec<f64>, Fidelity)> {
-        let circuit = Circuit::new(self.model, self.parameters.slots(), tokens.len())?;
-        let start = Instant::now();
-        self.steps.enter("predicting noise");
-        let predictions = predict(&self.parameters, &circuit, tokens)?;
-        let prediction = predictions.tap("logits").context("the circuit has no logits")?;
-        let (bound, bound_kind) = largest_bound(&bounds(&self.parameters, &circuit, tokens)?, prediction)?;
-        let plain = forward(self.model, &circuit.padded(tokens), tokens.len() - 1, Functions::Polynomial)?;
-        for escape in &plain.escapes {
-            let [a, b] = escape.interval;
-            eprintln!("warning: {}: input {} is outside the certified interval [{a}, {b}]", escape.site, escape.value);
-        }
-        if predictions.largest_bootstrapped > 1.0 {
-            eprintln!("warning: a slot of size {} enters bootstrapping, at most 1", predictions.largest_bootstrapped);
-        }
-        self.phases.predict += lap(start);
-
-        let start = Instant::now();
-        self.steps.enter("encrypting");
-        // Keys and every encryption draw from streams of their own, so the one seed may serve all.
-        let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1 + u128::from(pass))))?;
-        let plan = &self.requirements.plan;
-        let input = encrypt(&self.context, &self.public, &circuit.input(tokens)?, plan.input_level(), &fresh)?;
-        self.phases.encrypt += lap(start);
-
-        let start = Instant::now();
-        let progress = |step: &'static str| self.steps.enter(step);
-        let (result, profile) = match &run.checkpoint {
-            Some(directory) => {
-                let identity = Identity::new(&self.context, self.model, plan, &input)?;
-                let checkpoints = Checkpoints::new(&directory.join(format!("pass-{pass}")), &self.context, identity)?;
-                let computed = checkpoints.compute(&self.server, &circuit, plan, &input, &progress)?;
-                self.checkpoints.push(checkpoints);
-                computed
-            }
-            None => self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?,
-        };
-        self.phases.compute += lap(start);
-        match &mut self.profile {
-            Some(all) => all.merge(profile),
-            None => self.profile = Some(profile),
-        }
-
-        let start = Instant::now();
-        let parts: Vec<_> = result.iter().collect();
-        let logits = read(&self.context, &self.secret, &parts, &circuit.logits())?;
-        self.phases.decrypt += lap(start);
-        let errors: Vec<f64> = logits.iter().zip(plain.logits()).map(|(a, b)| (a - b).abs()).collect();
-        let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-        let fidelity = Fidelity {
-            max_abs_error: largest(&errors),
-            bound,
-            bound_kind,
-            estimate: largest(&prediction.deviation),
-            mse: errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64,
-            token_unchanged: argmax(&logits) == argmax(plain.logits()),
-        };
-        Ok((logits, fidelity))
-    }
-}
-
-fn lap(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64()
 }

@@ -90,7 +90,7 @@ fn by_part(part: &str) -> Node {
     match part {
         "query-key products" | "weighted values" => Node::CiphertextMatmul,
         "GELU" => Node::Gelu,
-        "bootstrapping" => Node::Repack,
+        "bootstrapping" | "key-value cache" => Node::Repack,
         "last token" | "mean over tokens" | "pooler" | "classifier" => Node::Head,
         _ if part.starts_with("layernorm") => Node::InverseSqrt,
         _ if part.starts_with("power-softmax") => Node::PowerSoftmax,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn operations_belong_to_the_node_of_their_part() {
-        use Operation::{Add, Bootstrap, CiphertextProduct, LinearMap, Polynomial, Rotation};
+        use Operation::{Add, Bootstrap, CiphertextProduct, LinearMap, PlaintextProduct, Polynomial, Rotation};
         for (part, operation, node) in [
             ("query, key, value maps", LinearMap, Node::PlaintextMatmul),
             ("query, key, value maps", CiphertextProduct, Node::InverseSqrt),
@@ -155,6 +155,7 @@ mod tests {
             ("LM head", Add, Node::Head),
             ("pooler", Polynomial, Node::Head),
             ("residual branch", LinearMap, Node::Repack),
+            ("key-value cache", PlaintextProduct, Node::Repack),
             ("nobody knows", Rotation, Node::Other),
         ] {
             assert_eq!(Node::of(part, operation), node, "{part}, {operation:?}");

@@ -5,6 +5,7 @@ mod classify;
 mod cli;
 mod encoder;
 mod encrypted;
+mod generate;
 mod model;
 mod planner;
 mod predicted;

@@ -26,6 +26,19 @@ impl KeyPlan {
         self.rotations.len() + single.into_iter().filter(|used| *used).count() + if self.ephemeral { 2 } else { 0 }
     }
 
+    /// The keys of both, each up to the higher of its levels.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        for (&steps, &level) in &other.rotations {
+            self.rotate(steps, level);
+        }
+        self.conjugation = self.conjugation.max(other.conjugation);
+        self.relinearisation = self.relinearisation.max(other.relinearisation);
+        self.ephemeral |= other.ephemeral;
+        self.periods.extend(&other.periods);
+        self
+    }
+
     pub(super) fn include(&mut self, needed: &KeysNeeded, slots: usize) {
         for (&steps, &level) in &needed.rotations {
             self.rotate(steps.rem_euclid(slots as i64), level);
