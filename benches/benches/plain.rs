@@ -21,6 +21,7 @@ fn plain(criterion: &mut Criterion) {
         run("add plaintext", &|| drop(evaluator.add_plain(&a, &plain).expect("equal levels and scales")));
         run("add constant", &|| drop(evaluator.add_const(&a, c).expect("a small constant")));
         run("multiply", &|| drop(evaluator.mul_plain(&a, &plain).expect("equal levels")));
+        run("multiply, rescale", &|| drop(evaluator.mul_plain_rescale(&a, &plain).expect("a level is left")));
         run("multiply by constant", &|| drop(evaluator.mul_const(&a, c, target).expect("a small constant")));
         run("rescale", &|| drop(evaluator.rescale(&a).expect("a level is left")));
         run("multiply by constant, rescale", &|| {

@@ -32,8 +32,7 @@ impl Fixture {
     /// # Panics
     /// If a preset is not valid.
     pub fn all() -> impl Iterator<Item = Self> {
-        let kernels = [KernelKind::Scalar, KernelKind::Avx2];
-        CASES.into_iter().flat_map(move |case| kernels.into_iter().filter_map(move |kind| Self::new(case, kind)))
+        CASES.into_iter().flat_map(|case| KernelKind::available().filter_map(move |kind| Self::new(case, kind)))
     }
 
     /// Every case with the fastest kernel of this machine, for operations whose kernels are measured elsewhere.
@@ -41,7 +40,7 @@ impl Fixture {
     /// # Panics
     /// If a preset is not valid.
     pub fn fastest() -> impl Iterator<Item = Self> {
-        let kernel = |case| [KernelKind::Avx2, KernelKind::Scalar].into_iter().find_map(|kind| Self::new(case, kind));
+        let kernel = |case| KernelKind::available().rev().find_map(|kind| Self::new(case, kind));
         CASES.into_iter().filter_map(kernel)
     }
 

@@ -14,6 +14,8 @@ from sympy import isprime
 
 UNIFORM = {"kind": "uniform-ternary"}
 SIGMA = (3.2).hex()
+# Primes are below 2^50.
+MAX_PRIME_BITS = 49.97
 
 
 class Primes:
@@ -47,11 +49,42 @@ class Primes:
 
 def section(primes, scale, levels):
     """Chain primes and canonical scales of `levels` levels, top first; the scales have one entry more."""
+    return steps(primes, scale, [scale] * levels)
+
+
+def steps(primes, scale, targets, pairs=()):
+    """As `section`, for levels whose scales are near `targets`; steps with a number in `pairs` take two primes."""
     chain, scales = [], [scale]
-    for _ in range(levels):
-        chain.append(primes.near(round(scales[-1] * scales[-1] / scale)))
-        scales.append(scales[-1] * scales[-1] / float(chain[-1]))
+    for number, target in enumerate(targets):
+        divisor = scales[-1] * scales[-1] / target
+        if number in pairs:
+            chain.append(primes.near(round(math.sqrt(divisor))))
+            scales.append(scales[-1] * scales[-1] / float(chain[-1]))
+            chain.append(primes.near(round(scales[-1] / target)))
+            scales.append(scales[-1] / float(chain[-1]))
+        else:
+            chain.append(primes.near(round(divisor)))
+            scales.append(scales[-1] * scales[-1] / float(chain[-1]))
     return chain, scales
+
+
+def raised(upper_bits, levels, factors, square_bits, map_bits):
+    """Start and targets of an upper section in which the first square of the cosine, `T_2`, has a scale of `square_bits`, and
+    CtS primes of `map_bits`. Primes of almost 50 bits keep the scale of `T_4` low; the step after it is a pair."""
+    prime = MAX_PRIME_BITS
+    excess = (square_bits + prime) / 2 - map_bits
+    maps = [map_bits + excess * 2.0 ** (i - factors) for i in range(factors + 1)]
+    above = maps[1:] + [square_bits, 2 * square_bits - prime]
+    return 2.0 ** maps[0], [2.0**bits for bits in above + [upper_bits] * (levels - len(above))], factors + 2
+
+
+def failure(log_n, ephemeral, range_, ratio):
+    """log2 of the bound of `r[boot.modraise.range]` on the failure probability of a bootstrap; minus infinity if it is 0."""
+    if range_ >= (ephemeral + 1) / 2 + 0.25:
+        return -math.inf
+    y = ephemeral / 2 - range_ + 0.5 + 2.0**-ratio
+    tails = y**ephemeral + max(y - 1, 0) ** ephemeral
+    return log_n + math.log2(tails) - math.log2(math.factorial(ephemeral))
 
 
 def literal(name, about, log_n, chain, special, digit_size, scales, secret, security):
@@ -115,19 +148,28 @@ def geometric(start, end, count):
 
 
 def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, radices, ephemeral, double_angles, degree,
-                  terms, special, digit_size, security):
+                  terms, special, digit_size, security, range_=None, square_bits=None, map_bits=None, special_bits=None):
     """A set with bootstrapping: q_0, StC and user levels, EvalMod, CtS from the bottom up.
 
     `terms` odd terms make up for the sine. With one of them the scale of the output level follows from the upper section's.
+    Without `range_` ModRaise cannot fail; `square_bits` and `map_bits` are those of `raised`. The first special prime is above
+    q_0, the others have `special_bits`.
     """
     primes = Primes(log_n)
-    p = primes.below(int(2 ** (upper_bits + 0.2)), special)
+    p = primes.below(int(2 ** min(upper_bits + 0.2, MAX_PRIME_BITS + 0.01)), special if special_bits is None else 1)
+    if special_bits is not None:
+        p += primes.below(int(2**special_bits), special - 1)
     upper_scale = 2.0**upper_bits
     q0 = primes.near(round(upper_scale))
-    range_ = math.ceil((ephemeral + 1) / 2 + 0.25)
+    range_ = range_ or math.ceil((ephemeral + 1) / 2 + 0.25)
+    log_failure = failure(log_n, ephemeral, range_, ratio)
+    if log_failure > -math.inf:
+        about += f"; ModRaise fails with probability below 2^{math.ceil(log_failure)}"
     depth = degree.bit_length()
     upper = len(radices) + depth + double_angles + (0, 2, 3)[terms - 1]
-    upper_chain, upper_scales = section(primes, upper_scale, upper)
+    top, targets, pair = (upper_scale, [upper_scale] * upper, None) if square_bits is None else \
+        raised(upper_bits, upper, len(radices), square_bits, map_bits)
+    upper_chain, upper_scales = steps(primes, top, targets, [pair])
     odd = output(ratio, terms)
     output_scale = 2.0**user_bits if terms > 1 else upper_scales[-1] / odd[0]
     user_levels = levels + len(radices)
@@ -138,6 +180,7 @@ def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, r
     result = literal(name, about, log_n, chain, p, digit_size, scales, UNIFORM, security)
     to_coefficients = geometric(scales[len(radices)], q0 * 2.0**-ratio, len(radices))
     to_slots = geometric(float(q0) * range_, upper_scales[len(radices)], len(radices))
+    pairs = {} if pair is None else {"pairs": [len(chain) - 1 - pair]}
     factor = lambda radix, label: {"log_radix": radix, "label": float(label).hex()}
     result["bootstrap"] = {
         "ephemeral_weight": ephemeral,
@@ -146,6 +189,7 @@ def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, r
         "slots_to_coeffs": [factor(r, s) for r, s in zip(radices, to_coefficients)],
         "coeffs_to_slots": [factor(r, s) for r, s in zip(radices[::-1], to_slots)],
         "range": range_,
+        **pairs,
         "double_angles": double_angles,
         "cosine": [float(c).hex() for c in coefficients],
         "cosine_error": error.hex(),
@@ -175,18 +219,22 @@ PRESETS = [
     bootstrapping("toy-n8-boot", "N = 256: bootstrapping with one output term", 8, upper_bits=45.5, user_bits=None,
                   levels=2, ratio=9, radices=[3, 4], ephemeral=32, double_angles=2, degree=56, terms=1, special=5,
                   digit_size=5, security="insecure"),
-    bootstrapping("small-n12-boot", "N = 4096: bootstrapping as in n16-boot, below 128-bit security", 12, upper_bits=49.7,
-                  user_bits=40, levels=3, ratio=7, radices=[4, 4, 3], ephemeral=32, double_angles=2, degree=56,
-                  terms=2, special=6, digit_size=6, security="insecure"),
+    bootstrapping("toy-n5-boot-pair", "N = 32: bootstrapping with a pair of primes as in n16-boot, exhaustive comparisons", 5,
+                  upper_bits=49.92, user_bits=40, levels=2, ratio=7, radices=[2, 2], ephemeral=8, double_angles=2, degree=26,
+                  terms=2, special=4, digit_size=4, security="insecure", square_bits=53.8, map_bits=49.6),
+    bootstrapping("small-n12-boot", "N = 4096: bootstrapping as in n16-boot, below 128-bit security", 12, upper_bits=49.92,
+                  user_bits=40, levels=3, ratio=7, radices=[4, 4, 3], ephemeral=32, double_angles=2, degree=46,
+                  terms=2, special=6, digit_size=6, security="insecure", range_=14, square_bits=53.8, map_bits=49.6),
     bootstrapping("n15-boot", "N = 32768: bootstrapping that leaves 4 levels", 15, upper_bits=45.8, user_bits=None,
-                  levels=4, ratio=9, radices=[7, 7], ephemeral=32, double_angles=2, degree=56, terms=1, special=3,
-                  digit_size=3, security="classical-128"),
-    bootstrapping("n16-boot", "N = 65536: bootstrapping that leaves 13 levels of 40 bits", 16, upper_bits=49.7,
-                  user_bits=40, levels=13, ratio=7, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
-                  terms=2, special=8, digit_size=8, security="classical-128"),
+                  levels=4, ratio=9, radices=[7, 7], ephemeral=32, double_angles=2, degree=46, terms=1, special=3,
+                  digit_size=3, security="classical-128", range_=14),
+    bootstrapping("n16-boot", "N = 65536: bootstrapping that leaves 13 levels of 40 bits", 16, upper_bits=49.92,
+                  user_bits=40, levels=13, ratio=7, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=46,
+                  terms=2, special=8, digit_size=8, security="classical-128", range_=14, square_bits=53.8, map_bits=49.6,
+                  special_bits=48.9),
     bootstrapping("n16-boot-deep", "N = 65536: less precision, 17 levels left, for inference", 16, upper_bits=46.6,
-                  user_bits=None, levels=17, ratio=9, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=56,
-                  terms=1, special=8, digit_size=8, security="classical-128"),
+                  user_bits=None, levels=17, ratio=9, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=46,
+                  terms=1, special=8, digit_size=8, security="classical-128", range_=14),
 ]
 
 if __name__ == "__main__":

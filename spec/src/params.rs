@@ -53,8 +53,11 @@ pub struct BootstrapLiteral {
     pub slots_to_coeffs: Vec<MapFactor>,
     /// Factors of CoeffsToSlots in order of application.
     pub coeffs_to_slots: Vec<MapFactor>,
-    /// EvalMod works on `t / range`, `|t| <= range - 1/4`.
+    /// EvalMod works on `t / range`, `|t| <= range - 1/4`, but for the failure probability of `r[boot.modraise.range]`.
     pub range: u32,
+    /// Levels of the cosine's evaluation at which a step divides by two primes (`r[ckks.step]`), highest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<usize>,
     /// Double-angle steps after the cosine.
     pub double_angles: u32,
     /// Chebyshev coefficients on `[-1, 1]` of `cos(2 pi range u / 2^double_angles)`; the odd ones are 0.
@@ -103,11 +106,12 @@ pub enum SecurityClaim {
 pub const CLASSICAL_128_TERNARY: [(u32, u32); 8] =
     [(10, 27), (11, 54), (12, 109), (13, 218), (14, 438), (15, 881), (16, 1747), (17, 3523)];
 
-const PRESETS: [(&str, &str); 14] = [
+const PRESETS: [(&str, &str); 15] = [
     ("toy-n5", include_str!("../params/toy-n5.json")),
     ("toy-n5-deep", include_str!("../params/toy-n5-deep.json")),
     ("toy-n5-deepest", include_str!("../params/toy-n5-deepest.json")),
     ("toy-n5-boot", include_str!("../params/toy-n5-boot.json")),
+    ("toy-n5-boot-pair", include_str!("../params/toy-n5-boot-pair.json")),
     ("toy-n8", include_str!("../params/toy-n8.json")),
     ("toy-n8-boot", include_str!("../params/toy-n8-boot.json")),
     ("toy-n9-deep", include_str!("../params/toy-n9-deep.json")),
@@ -138,6 +142,12 @@ impl ParameterLiteral {
             Some((_, text)) => Self::from_json(name, text),
             None => Err(SpecError::UnknownPreset { name: name.to_owned(), known: preset_names().join(", ") }),
         }
+    }
+
+    /// Whether a step at `level` divides by two primes (`r[ckks.step]`).
+    #[must_use]
+    pub fn is_pair(&self, level: usize) -> bool {
+        self.bootstrap.as_ref().is_some_and(|boot| boot.pairs.contains(&level))
     }
 
     /// The top level `L`: one less than the number of chain primes.

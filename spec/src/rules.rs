@@ -1,7 +1,7 @@
 //! Ids of the rules that tests, bounds and failure messages cite; the text of each stands in `spec/book`.
 
 /// The chapters of the book, embedded so that a rule's text can be printed and its existence checked.
-pub const CHAPTERS: [(&str, &str); 17] = [
+pub const CHAPTERS: [(&str, &str); 18] = [
     ("notation.md", include_str!("../book/notation.md")),
     ("conformance.md", include_str!("../book/conformance.md")),
     ("ckks.md", include_str!("../book/ckks.md")),
@@ -13,6 +13,7 @@ pub const CHAPTERS: [(&str, &str); 17] = [
     ("polynomial-functions.md", include_str!("../book/polynomial-functions.md")),
     ("graphs.md", include_str!("../book/graphs.md")),
     ("packing.md", include_str!("../book/packing.md")),
+    ("generation.md", include_str!("../book/generation.md")),
     ("training.md", include_str!("../book/training.md")),
     ("rungs.md", include_str!("../book/rungs.md")),
     ("approximation.md", include_str!("../book/approximation.md")),

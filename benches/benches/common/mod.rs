@@ -20,7 +20,7 @@ pub fn prime(bits: u32, log_n: u32) -> Modulus {
 
 /// Every kernel this processor runs.
 pub fn kernels() -> Vec<Kernels> {
-    [KernelKind::Scalar, KernelKind::Avx2].into_iter().filter_map(|kind| Kernels::with_kind(kind).ok()).collect()
+    KernelKind::available().filter_map(|kind| Kernels::with_kind(kind).ok()).collect()
 }
 
 /// `n` residues in storage that [`aligned`] cuts to a cache-line boundary.

@@ -5,24 +5,27 @@
 
 use super::linear::{engine_plaintexts, plaintext_output};
 use super::pair::{Both, Pair};
+use super::sparse;
 use crate::case::{Case, Cost};
 use crate::scheme::draws::Draws;
 use crate::scheme::fixture::{Fixture, Output, kernels};
 use crate::scheme::{first_difference, share, side};
 use crate::{CaseOutcome, ConformError, Options, Verdict};
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use touchstone_ckks::circuits::bootstrap::Bootstrapper;
 use touchstone_ckks::circuits::linear::PreparedMap;
 use touchstone_ckks::{Ciphertext, CkksError, EvaluationKeys, Evaluator, KeyGenerator};
-use touchstone_reference::circuits::{Bootstrap, BootstrapMaps, Circuits, EphemeralKeys, Keys, LinearMap, SlotKind};
+use touchstone_reference::circuits::{
+    Bootstrap, BootstrapMaps, Circuits, EphemeralKeys, Keys, LinearMap, SlotKind, SparseMaps,
+};
 use touchstone_reference::ckks as exact;
 use touchstone_reference::error::ReferenceError;
 use touchstone_spec::params::BootstrapLiteral;
 
 /// Presets with bootstrapping, with the divisor of the number of draws.
-const PRESETS: [(&str, usize); 2] = [("toy-n5-boot", 50), ("toy-n8-boot", 200)];
+pub(super) const PRESETS: [(&str, usize); 3] = [("toy-n5-boot", 50), ("toy-n5-boot-pair", 50), ("toy-n8-boot", 200)];
 
 /// One stage, or all of them.
 #[derive(Clone, Copy)]
@@ -97,14 +100,16 @@ const STAGES: [Stage; 6] = [
 ];
 
 /// Both sides of a preset with the keys and maps of bootstrapping.
-struct Sides {
-    fixture: Fixture,
-    boot: BootstrapLiteral,
+pub(super) struct Sides {
+    pub(super) fixture: Fixture,
+    pub(super) boot: BootstrapLiteral,
     keys: Keys,
     ephemeral: EphemeralKeys,
     /// The engine's plaintexts.
     maps: BootstrapMaps,
-    engines: Vec<(Bootstrapper, Evaluator)>,
+    /// The engine's plaintexts for some periods.
+    pub(super) sparse: Vec<SparseMaps>,
+    pub(super) engines: Vec<(Bootstrapper, Evaluator)>,
 }
 
 impl Sides {
@@ -112,7 +117,9 @@ impl Sides {
         let fixture = Fixture::new(preset, seed)?;
         let failed = |error: ReferenceError| side("reference", "bootstrapping", error);
         let engines = fixture.engines.iter().map(|engine| {
-            let bootstrapper = Bootstrapper::new(&engine.context)?;
+            let mut bootstrapper = Bootstrapper::new(&engine.context)?;
+            let slots = engine.context.parameters().slots();
+            sparse::periods(slots).into_iter().try_for_each(|period| bootstrapper.prepare_sparse(period))?;
             let generator = KeyGenerator::new(&engine.context, engine.seed.clone());
             let mut keys = EvaluationKeys::new();
             bootstrapper.generate_keys(&generator, &engine.secret, &mut keys)?;
@@ -121,28 +128,36 @@ impl Sides {
         let engines: Vec<(Bootstrapper, Evaluator)> =
             engines.collect::<Result<_, CkksError>>().map_err(|e| side("optimized", "bootstrapping", e))?;
         let bootstrapper = &engines[0].0;
-        let map = |map: &PreparedMap| LinearMap::from_plaintexts(engine_plaintexts(map), map.scale());
         let maps = BootstrapMaps {
-            slots_to_coeffs: bootstrapper.slots_to_coeffs_maps().map(map).collect::<Result<_, _>>().map_err(failed)?,
-            coeffs_to_slots: bootstrapper.coeffs_to_slots_maps().map(map).collect::<Result<_, _>>().map_err(failed)?,
+            slots_to_coeffs: exact_maps(bootstrapper.slots_to_coeffs_maps())?,
+            coeffs_to_slots: exact_maps(bootstrapper.coeffs_to_slots_maps())?,
         };
         let r = &fixture.reference;
+        let periods = sparse::periods(r.params.slots());
+        let sparse = periods.into_iter().map(|period| sparse::engine_maps(bootstrapper, period));
+        let sparse: Vec<SparseMaps> = sparse.collect::<Result<_, _>>()?;
         let mut keys = Keys::new();
         keys.insert(r.relin.clone());
         keys.insert(r.conjugation.clone());
-        for steps in maps.rotations() {
+        let rotations = sparse.iter().flat_map(|maps| maps.rotations(&r.params)).chain(maps.rotations());
+        for steps in rotations.collect::<BTreeSet<i64>>() {
             let g = exact::rotation_element(&r.params, steps);
             let key = exact::KeySwitchKey::galois(&r.params, &r.seed, &r.secret, g, r.params.max_level());
             keys.insert(key.map_err(failed)?);
         }
         let ephemeral = EphemeralKeys::generate(&r.params, &r.seed, &r.secret).map_err(failed)?;
         let boot = r.params.bootstrap().ok_or_else(|| side("reference", preset, "has no bootstrapping"))?.clone();
-        Ok(Self { boot, keys, ephemeral, maps, engines, fixture })
+        Ok(Self { boot, keys, ephemeral, maps, sparse, engines, fixture })
+    }
+
+    /// The reference's bootstrap.
+    pub(super) fn bootstrap(&self) -> Result<Bootstrap<'_>, ReferenceError> {
+        Bootstrap::new(Circuits::new(&self.fixture.reference.params, &self.keys), &self.ephemeral, &self.maps)
     }
 
     /// Level and label of an input of a bootstrap: canonical, of any level that may be bootstrapped and is not above
     /// the output.
-    fn low_input(&self, draws: &mut Draws) -> (usize, f64) {
+    pub(super) fn low_input(&self, draws: &mut Draws) -> (usize, f64) {
         let low = self.boot.slots_to_coeffs.len();
         let level = low + draws.below((self.boot.output_level - low + 1) as u64) as usize;
         (level, self.fixture.canonical_scale(level))
@@ -152,8 +167,7 @@ impl Sides {
         let pair = Pair::new(&self.fixture.reference, &self.fixture.engines[kernel]);
         let (level, label) = (stage.input)(self, draws);
         let Both { exact, fast } = pair.labelled(draws, level, label)?;
-        let circuits = Circuits::new(&pair.reference.params, &self.keys);
-        let bootstrap = pair.exact(Bootstrap::new(circuits, &self.ephemeral, &self.maps))?;
+        let bootstrap = pair.exact(self.bootstrap())?;
         let expected = pair.exact((stage.reference)(&bootstrap, &exact))?;
         let (bootstrapper, evaluator) = &self.engines[kernel];
         let got = pair.fast((stage.engine)(bootstrapper, evaluator, &fast))?;
@@ -161,6 +175,17 @@ impl Sides {
             expected.iter().map(|c| pair.exact(pair.reference.output(c))).collect::<Result<_, _>>()?;
         Ok((joined(expected), joined(got.iter().map(|c| pair.engine.cipher_output(c)).collect())))
     }
+}
+
+/// The engine's maps for the reference.
+pub(super) fn exact_maps<'a>(maps: impl Iterator<Item = &'a PreparedMap>) -> Result<Vec<LinearMap>, ConformError> {
+    maps.map(exact_map).collect()
+}
+
+/// An engine's map for the reference.
+pub(super) fn exact_map(map: &PreparedMap) -> Result<LinearMap, ConformError> {
+    let exact = LinearMap::from_plaintexts(engine_plaintexts(map), map.scale());
+    exact.map_err(|error| side("reference", "bootstrapping", error))
 }
 
 /// Several ciphertexts of one level and label as one result.
@@ -198,13 +223,14 @@ pub fn cases() -> Vec<Case> {
                     run(made(&shared, preset, options)?, &stage, index, share(options.draws, divisor), options)
                 }));
             }
+            cases.extend(sparse::cases(&sides, (preset, divisor), (index, kernel)));
         }
     }
     cases
 }
 
 /// The sides of a preset, made when the first case asks for them.
-fn made<'a>(cell: &'a OnceCell<Sides>, preset: &str, options: &Options) -> Result<&'a Sides, ConformError> {
+pub(super) fn made<'a>(cell: &'a OnceCell<Sides>, preset: &str, options: &Options) -> Result<&'a Sides, ConformError> {
     if cell.get().is_none() {
         let _ = cell.set(Sides::new(preset, options.seed)?);
     }
@@ -236,9 +262,16 @@ fn plaintexts(sides: &Sides, kernel: usize) -> Result<CaseOutcome, ConformError>
     let exact = BootstrapMaps::encode(&r.params, &r.encoder).map_err(|e| side("reference", "bootstrapping maps", e))?;
     let bootstrapper = &sides.engines[kernel].0;
     let fast = bootstrapper.slots_to_coeffs_maps().chain(bootstrapper.coeffs_to_slots_maps());
-    let exact: Vec<&LinearMap> = exact.slots_to_coeffs.iter().chain(&exact.coeffs_to_slots).collect();
+    compare_maps(exact.slots_to_coeffs.iter().chain(&exact.coeffs_to_slots), fast)
+}
+
+/// Plaintexts of maps with entries of modulus at most 1 against the engine's, within the tolerance of encoding.
+pub(super) fn compare_maps<'a>(
+    exact: impl Iterator<Item = &'a LinearMap>,
+    fast: impl Iterator<Item = &'a PreparedMap>,
+) -> Result<CaseOutcome, ConformError> {
     let mut compared = 0;
-    for (factor, (expected, got)) in exact.iter().zip(fast).enumerate() {
+    for (factor, (expected, got)) in exact.zip(fast).enumerate() {
         if expected.scale().to_bits() != got.scale().to_bits() {
             let message = format!("factor {factor}: plaintext scale {:e}, got {:e}", expected.scale(), got.scale());
             return Ok(CaseOutcome::new(Verdict::Fail, message, 1));
@@ -248,7 +281,6 @@ fn plaintexts(sides: &Sides, kernel: usize) -> Result<CaseOutcome, ConformError>
             let message = format!("factor {factor}: steps {:?}, got {:?}", expected.plaintexts().keys(), got.keys());
             return Ok(CaseOutcome::new(Verdict::Fail, message, 1));
         }
-        // Entries of all factors have modulus at most 1.
         let tolerance = (1.0 + expected.scale() * (-46f64).exp2()) as u64;
         let (want, have) = (plaintext_output(expected.plaintexts()), plaintext_output(&got));
         if let Some(difference) = first_difference(&want, &have, tolerance) {

@@ -9,6 +9,7 @@ mod inverses;
 pub(crate) mod linear;
 mod pair;
 mod polynomials;
+mod sparse;
 mod sums;
 #[cfg(test)]
 mod tests;

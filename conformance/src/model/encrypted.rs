@@ -79,7 +79,7 @@ impl Encrypted {
             let secret = generator.secret_key();
             let public = generator.public_key(&secret)?;
             let keys = session::evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-            let server = Server::new(&context, &keys)?;
+            let server = Server::new(&context, &keys, &requirements.keys)?;
             let plan = requirements.plan;
             let key_seconds = start.elapsed().as_secs_f64();
             Ok(Self { secret, public, server, plan, key_seconds, context })

@@ -207,8 +207,7 @@ pub fn literal(preset: &str) -> Result<ParameterLiteral, ConformError> {
 
 /// The kernels of this machine; `scalar` always.
 pub fn kernels() -> Vec<KernelKind> {
-    let avx2 = ckks::arith::Kernels::with_kind(KernelKind::Avx2).is_ok();
-    if avx2 { vec![KernelKind::Scalar, KernelKind::Avx2] } else { vec![KernelKind::Scalar] }
+    KernelKind::available().collect()
 }
 
 /// An engine context under one kernel.

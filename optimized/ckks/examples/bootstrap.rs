@@ -1,11 +1,11 @@
-//! Bootstraps all slots of a ciphertext and prints time, levels left, keys and precision.
+//! Bootstraps all slots of a ciphertext, or slots that repeat with a period, and prints time, levels left, keys and precision.
 //!
 //! ```text
-//! cargo run --release -p touchstone-ckks --example bootstrap -- n16-boot [repetitions] [megabytes of kept transforms]
+//! cargo run --release -p touchstone-ckks --example bootstrap -- n16-boot [repetitions] [megabytes of kept transforms] [period]
 //! ```
 
 use std::time::Instant;
-use touchstone_ckks::circuits::bootstrap::Bootstrapper;
+use touchstone_ckks::circuits::bootstrap::{Bootstrapper, SparseBootstrapError};
 use touchstone_ckks::{
     Ciphertext, CkksError, Complex64, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, Security,
     Seed, decrypt, encrypt_secret,
@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let preset = arguments.next().unwrap_or_else(|| "n16-boot".to_owned());
     let repetitions: u32 = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let megabytes: usize = arguments.next().map_or(Ok(0), |text| text.parse())?;
+    let period: Option<usize> = arguments.next().map(|text| text.parse()).transpose()?;
 
     let context = Context::new(Parameters::preset(&preset, Security::AllowInsecure)?)?;
     let parameters = context.parameters();
@@ -32,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let mut bootstrapper = Bootstrapper::new(&context)?;
     let kept = bootstrapper.keep_transforms(megabytes << 20)?;
+    period.map_or(Ok(()), |period| bootstrapper.prepare_sparse(period))?;
     println!(
         "plaintexts: {:.0} MiB ({:.0} of them transforms), {:.1} s",
         mib(bootstrapper.plaintext_bytes()),
@@ -53,9 +55,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoder = Encoder::new(&context);
     let predicted = bootstrapper.predicted_error();
     println!(
-        "predicted: deviation 2^{:.2}, approximation 2^{:.2}",
+        "predicted: deviation 2^{:.2}, approximation 2^{:.2}, failure of ModRaise {:e}",
         predicted.deviation.log2(),
-        predicted.approximation.log2()
+        predicted.approximation.log2(),
+        predicted.failure
     );
 
     let level = bootstrapper.input_level();
@@ -78,6 +81,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     stages(&bootstrapper, &evaluator, &context, &secret)?;
+    if let Some(period) = period {
+        sparse(&bootstrapper, &evaluator, &secret, period)?;
+    }
     Ok(())
 }
 
@@ -102,6 +108,65 @@ fn run(
         }
     }
     best.ok_or(CkksError::Argument { operation: "run", expected: "a repetition", got: "none".to_owned() })
+}
+
+/// Bootstraps slots of a period, complex and real, and times the stages.
+fn sparse(
+    boot: &Bootstrapper,
+    evaluator: &Evaluator,
+    secret: &touchstone_ckks::SecretKey,
+    period: usize,
+) -> Result<(), CkksError> {
+    let (context, stages) = (evaluator.context(), boot.sparse(period)?);
+    let (encoder, parameters) = (Encoder::new(context), context.parameters());
+    let input = inputs(period)[0].1.repeat(parameters.slots() / period);
+    let level = stages.input_level();
+    let plain = encoder.encode(&input, level, parameters.canonical_scale(level))?;
+    let ct = encrypt_secret(context, secret, &plain, &Seed::from_os()?, 0)?;
+    let high = encoder.encode(&input, boot.input_level(), parameters.canonical_scale(boot.input_level()))?;
+    let start = Instant::now();
+    boot.bootstrap_real(evaluator, &encrypt_secret(context, secret, &high, &Seed::from_os()?, 1)?)?;
+    println!("real, not using the period: {:.2} s", start.elapsed().as_secs_f64());
+    for real in [false, true] {
+        let start = Instant::now();
+        let result = match real {
+            true => boot.bootstrap_sparse_real(evaluator, &ct, period)?,
+            false => boot.bootstrap_sparse(evaluator, &ct, period)?,
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let decoded = encoder.decode(&decrypt(context, secret, &result)?)?;
+        let part = |(a, b): (&Complex64, &Complex64)| if real { (a.re - b.re).abs() } else { (a - b).norm() };
+        let errors: Vec<f64> = decoded.iter().zip(&input).map(part).collect();
+        let deviation = (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
+        let worst = errors.iter().copied().fold(0.0, f64::max);
+        let predicted = SparseBootstrapError::of(parameters, period, real)?;
+        println!(
+            "period {period}, {}: {seconds:.2} s, level {level} -> {}; deviation 2^{:.2}, predicted per part 2^{:.2}; worst 2^{:.2}",
+            if real { "real" } else { "complex" },
+            result.level(),
+            deviation.log2(),
+            predicted.deviation().log2(),
+            worst.log2(),
+        );
+    }
+    let mut start = Instant::now();
+    let mut lap = |name: &str| {
+        println!("period {period}, {name}: {:.3} s", start.elapsed().as_secs_f64());
+        start = Instant::now();
+    };
+    let down = stages.slots_to_coeffs(evaluator, &ct)?;
+    lap("SlotsToCoeffs");
+    let raised = stages.mod_raise(evaluator, &down)?;
+    lap("ModRaise with both switches");
+    let projected = stages.project(evaluator, &raised)?;
+    lap("projection");
+    let packed = stages.pack_slots(evaluator, &projected)?;
+    lap("CoeffsToSlots");
+    let value = boot.eval_mod(evaluator, &packed)?;
+    lap("EvalMod");
+    stages.unpack(evaluator, &value)?;
+    lap("unpacking");
+    Ok(())
 }
 
 /// Times stage by stage.

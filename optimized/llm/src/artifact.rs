@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 use touchstone_spec::artifact::{
-    MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS_BYTES, ModelConfig, Polynomials, Site,
+    AnyConfig, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, MAX_WEIGHTS_BYTES, ModelConfig, Polynomials, Site,
 };
 
 const WEIGHTS: &str = "model.safetensors";
@@ -29,6 +29,16 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// A matrix of which only the shape is known, for models that are planned but never computed with.
+    pub(crate) fn outline(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, data: Vec::new() }
+    }
+
+    /// Whether only the shape is known.
+    pub(crate) fn is_outline(&self) -> bool {
+        self.data.is_empty()
+    }
+
     /// Entry in row `i`, column `j`.
     #[must_use]
     pub fn at(&self, i: usize, j: usize) -> f64 {
@@ -154,6 +164,14 @@ impl Model {
             got: "no such site".to_owned(),
         })
     }
+}
+
+/// Loads `config.json` of `directory`, of either family.
+///
+/// # Errors
+/// [`LlmError::Io`], [`LlmError::File`] or [`LlmError::Spec`].
+pub fn load_config(directory: &Path) -> Result<AnyConfig> {
+    Ok(AnyConfig::from_json(&read_text(&directory.join("config.json"), MAX_JSON_BYTES)?)?)
 }
 
 /// Loads `tokenizer.json` of `directory`.

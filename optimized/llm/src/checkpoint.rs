@@ -12,22 +12,17 @@ use crate::circuit::Circuit;
 use crate::error::{LlmError, Result};
 use crate::plan::Plan;
 use crate::profile::Profile;
+use crate::sealed::{self, PARTIAL, Sha256Writer, hexadecimal};
 use crate::session::Server;
 use crate::tap::{Decode, Observer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use touchstone_ckks::ckks::serialise::{read_ciphertexts, write_ciphertexts};
+use touchstone_ckks::ckks::serialise::write_ciphertexts;
 use touchstone_ckks::{Ciphertext, Context};
 
 const FORMAT: &str = "touchstone-checkpoint-1";
 const SUFFIX: &str = ".checkpoint";
-const PARTIAL: &str = "partial";
-/// Longest header that is read.
-const MAX_HEADER_BYTES: u64 = 1 << 16;
-const HASH_BYTES: u64 = 32;
 
 /// Which computation a checkpoint belongs to; hashes are SHA-256 in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +44,13 @@ impl Identity {
     /// # Errors
     /// Ciphertexts of other parameters.
     pub fn new(context: &Context, model: &Model, plan: &Plan, input: &[Ciphertext]) -> Result<Self> {
-        let mut hash = Sha256Writer(Sha256::new());
+        let mut hash = Sha256Writer::default();
         write_ciphertexts(&mut hash, context, input)?;
         Ok(Self {
             model: hash_of_model(model)?,
             parameters: hexadecimal(&context.parameters().fingerprint()),
             plan: format!("{:?} {:?}", plan.blocks, plan.head),
-            input: hexadecimal(&hash.0.finalize()),
+            input: hexadecimal(&hash.finish()),
         })
     }
 
@@ -143,12 +138,8 @@ impl Checkpoints {
     pub fn save(&self, next: usize, stream: &[Ciphertext]) -> Result<()> {
         let earlier = self.files()?;
         let path = self.directory.join(format!("layer-{next}{SUFFIX}"));
-        let partial = self.directory.join(PARTIAL);
-        let file = File::create(&partial).map_err(LlmError::io(&partial))?;
-        let file = self.write(file, next, stream, &partial)?;
-        file.sync_all().map_err(LlmError::io(&partial))?;
-        std::fs::rename(&partial, &path).map_err(LlmError::io(&path))?;
-        sync_directory(&self.directory)?;
+        let header = Header { format: FORMAT.to_owned(), identity: self.identity.clone(), next };
+        sealed::write((&self.directory, &path), &self.context, &header, stream)?;
         for (_, old) in earlier.into_iter().filter(|(_, old)| *old != path) {
             std::fs::remove_file(&old).map_err(LlmError::io(&old))?;
         }
@@ -177,47 +168,24 @@ impl Checkpoints {
         std::fs::remove_dir(&self.directory).map_err(LlmError::io(&self.directory))
     }
 
-    fn write(&self, file: File, next: usize, stream: &[Ciphertext], path: &Path) -> Result<File> {
-        let header = Header { format: FORMAT.to_owned(), identity: self.identity.clone(), next };
-        let header = serde_json::to_string(&header).map_err(|error| LlmError::io(path)(error.into()))?;
-        let mut out = Hashed { inner: BufWriter::new(file), hash: Sha256::new() };
-        writeln!(out, "{header}").map_err(LlmError::io(path))?;
-        write_ciphertexts(&mut out, &self.context, stream)?;
-        let (mut inner, hash) = (out.inner, out.hash.finalize());
-        inner.write_all(&hash).map_err(LlmError::io(path))?;
-        inner.into_inner().map_err(|error| LlmError::io(path)(error.into_error()))
-    }
-
     fn load(&self, path: &Path, next: usize) -> Result<Vec<Ciphertext>> {
-        let refuse = |operation: &str, expected: &str, got: &str| {
-            let (operation, expected, got) = (operation.to_owned(), expected.to_owned(), got.to_owned());
-            LlmError::File { file: path.display().to_string(), operation, expected, got }
+        let check = |header: &Header| {
+            let refuse = |operation: &str, expected: &str, got: &str| {
+                let (operation, expected, got) = (operation.to_owned(), expected.to_owned(), got.to_owned());
+                Err(LlmError::File { file: path.display().to_string(), operation, expected, got })
+            };
+            if header.format != FORMAT {
+                return refuse("format", FORMAT, &header.format);
+            }
+            if let Some((what, expected, got)) = self.identity.difference(&header.identity) {
+                return refuse(&format!("{what} of the checkpoint's computation"), expected, got);
+            }
+            if header.next != next {
+                return refuse("next block", &next.to_string(), &header.next.to_string());
+            }
+            Ok(())
         };
-        let mut file = File::open(path).map_err(LlmError::io(path))?;
-        let size = file.metadata().map_err(LlmError::io(path))?.len();
-        let body = size.checked_sub(HASH_BYTES).ok_or_else(|| refuse("size", "a checkpoint", &size.to_string()))?;
-        let hash = copy_hash(&mut (&mut file).take(body)).map_err(LlmError::io(path))?;
-        let mut stored = [0; HASH_BYTES as usize];
-        file.read_exact(&mut stored).map_err(LlmError::io(path))?;
-        if hash != stored {
-            return Err(refuse("hash", &hexadecimal(&stored), &hexadecimal(&hash)));
-        }
-        file.rewind().map_err(LlmError::io(path))?;
-        let mut reader = BufReader::new(file).take(body);
-        let mut line = String::new();
-        (&mut reader).take(MAX_HEADER_BYTES).read_line(&mut line).map_err(LlmError::io(path))?;
-        let header: Header = serde_json::from_str(&line)
-            .map_err(|error| refuse("header", "the header of a checkpoint", &error.to_string()))?;
-        if header.format != FORMAT {
-            return Err(refuse("format", FORMAT, &header.format));
-        }
-        if let Some((what, expected, got)) = self.identity.difference(&header.identity) {
-            return Err(refuse(&format!("{what} of the checkpoint's computation"), expected, got));
-        }
-        if header.next != next {
-            return Err(refuse("next block", &next.to_string(), &header.next.to_string()));
-        }
-        Ok(read_ciphertexts(reader, &self.context)?)
+        Ok(sealed::read(path, &self.context, "a checkpoint", check)?.1)
     }
 
     /// Complete checkpoints: the next block and the file.
@@ -252,16 +220,8 @@ impl Observer<Ciphertext> for Saving<'_> {
     }
 }
 
-/// Makes names in a directory durable, where the system can.
-fn sync_directory(path: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(path).and_then(|directory| directory.sync_all()).map_err(LlmError::io(path))?;
-    }
-    Ok(())
-}
-
 /// Hash of everything that a model computes with.
-fn hash_of_model(model: &Model) -> Result<String> {
+pub(crate) fn hash_of_model(model: &Model) -> Result<String> {
     let mut hash = Sha256::new();
     let json = |error: serde_json::Error| LlmError::io(Path::new("model"))(error.into());
     hash.update(serde_json::to_vec(&model.config).map_err(json)?);
@@ -281,45 +241,4 @@ fn hash_of_model(model: &Model) -> Result<String> {
     norm(&model.final_norm, &mut hash);
     matrix(&model.head, &mut hash);
     Ok(hexadecimal(&hash.finalize()))
-}
-
-fn copy_hash(reader: &mut impl Read) -> std::io::Result<[u8; 32]> {
-    let mut hash = Sha256Writer(Sha256::new());
-    std::io::copy(reader, &mut hash)?;
-    Ok(hash.0.finalize().into())
-}
-
-struct Sha256Writer(Sha256);
-
-impl Write for Sha256Writer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A writer that hashes what it passes on.
-struct Hashed<W> {
-    inner: W,
-    hash: Sha256,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -162,6 +162,18 @@ impl Layout {
         doublings(self.tokens, 1)
     }
 
+    /// Rotations whose running sums add up all tokens of a row, at its first token; other tokens get sums over two rows.
+    #[must_use]
+    pub fn fold_tokens(&self) -> Vec<i64> {
+        doublings(self.tokens, 1)
+    }
+
+    /// Rotations whose running sums copy the first token of each row, of a vector that is zero elsewhere, to all its tokens.
+    #[must_use]
+    pub fn spread_first_token(&self) -> Vec<i64> {
+        doublings(self.tokens, 1).into_iter().map(|step| -step).collect()
+    }
+
     /// A vector of slots from a function of `(row, tau)`.
     pub fn fill<T>(&self, mut value: impl FnMut(usize, usize) -> T) -> Vec<T> {
         let mut slots = Vec::with_capacity(self.slots);

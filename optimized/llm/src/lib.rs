@@ -8,6 +8,7 @@
 //! * [`batched`]: its twin in the plainest packing, for many prompts at once.
 //! * [`backend`]: ciphertexts, predicted noise, or levels alone.
 //! * [`bounds`]: bounds on the errors of an encrypted run.
+//! * [`generation`], [`sampling`], [`cache_file`]: token after token behind an encrypted cache of keys and values.
 //! * [`checkpoint`]: long computations that survive being killed.
 //! * [`plain`]: the model in binary64.
 //! * [`plan`]: where to bootstrap.
@@ -18,13 +19,17 @@ pub mod artifact;
 pub mod backend;
 pub mod batched;
 pub mod bounds;
+pub mod cache_file;
 pub mod checkpoint;
 pub mod circuit;
 mod error;
+pub mod generation;
 pub mod layout;
 pub mod plain;
 pub mod plan;
 pub mod profile;
+pub mod sampling;
+mod sealed;
 pub mod session;
 pub mod tap;
 

@@ -4,8 +4,9 @@ use crate::backend::ckks::{Encrypted, Progress};
 use crate::backend::dry::KeyPlan;
 use crate::backend::slots::{Predicted, Predictions};
 use crate::bounds::{Bounds, compose};
-use crate::circuit::Circuit;
+use crate::circuit::{Cache, Circuit};
 use crate::error::{LlmError, Result};
+use crate::generation::Generation;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::tap::{Decode, Observer, Tensor};
@@ -103,18 +104,29 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server for a parameter set; it prepares bootstrapping if the set has it.
+    /// A server for a parameter set; it prepares bootstrapping if the set has it, with the periods of the plan of keys.
     ///
     /// # Errors
-    /// Those of [`Bootstrapper::new`].
-    pub fn new(context: &Context, keys: &EvaluationKeys) -> Result<Self> {
-        let bootstrapper = context.parameters().bootstrap().map(|_| Bootstrapper::new(context)).transpose()?;
+    /// Those of [`Bootstrapper::new`] and [`Bootstrapper::prepare_sparse`].
+    pub fn new(context: &Context, keys: &EvaluationKeys, plan: &KeyPlan) -> Result<Self> {
+        let mut bootstrapper = context.parameters().bootstrap().map(|_| Bootstrapper::new(context)).transpose()?;
+        if let Some(bootstrapper) = &mut bootstrapper {
+            plan.periods.iter().try_for_each(|period| bootstrapper.prepare_sparse(*period))?;
+        }
         Ok(Self { evaluator: Evaluator::new(context, keys), bootstrapper })
     }
 
     /// The backend of one run.
     pub(crate) fn backend<'s>(&'s self, progress: &'s Progress<'s>) -> Encrypted<'s> {
         Encrypted::new(&self.evaluator, self.bootstrapper.as_ref(), progress)
+    }
+
+    /// Keeps transforms of bootstrapping's plaintexts, as many as `limit` bytes hold; gives the bytes spent. Results stay the same.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::keep_transforms`].
+    pub fn keep_transforms(&mut self, limit: usize) -> Result<usize> {
+        Ok(self.bootstrapper.as_mut().map_or(Ok(0), |bootstrapper| bootstrapper.keep_transforms(limit))?)
     }
 
     /// Runs the circuit on an encrypted input, one ciphertext per part; returns the ciphertexts of the logits.
@@ -129,21 +141,48 @@ impl Server {
         observer: &mut O,
         progress: &Progress<'_>,
     ) -> Result<(Vec<Ciphertext>, Profile)> {
-        let (parts, level) = (circuit.layout().parts, plan.input_level());
-        let refuse = |expected: String, got: String| LlmError::Operand {
-            operation: "input ciphertexts".to_owned(),
-            expected,
-            got,
-        };
-        if input.len() != parts {
-            return Err(refuse(format!("{parts} ciphertexts"), input.len().to_string()));
-        }
-        if let Some(ct) = input.iter().find(|ct| ct.level() != level) {
-            return Err(refuse(format!("level {level}"), format!("level {}", ct.level())));
-        }
+        check_input((circuit.layout().parts, plan), input)?;
         let backend = self.backend(progress);
         let logits = circuit.run(&backend, plan, input, observer)?;
         Ok((logits, backend.profile()))
+    }
+
+    /// Runs the circuit on an encrypted prompt and keeps its keys and values (`r[generate.prefill]`).
+    ///
+    /// # Errors
+    /// As [`Server::compute`].
+    pub fn prefill<O: Observer<Ciphertext>>(
+        &self,
+        circuit: &Circuit<'_>,
+        generation: &Generation,
+        input: &[Ciphertext],
+        observer: &mut O,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Cache<Ciphertext>, Profile)> {
+        check_input((circuit.layout().parts, &generation.prefill), input)?;
+        let backend = self.backend(progress);
+        let plan = (&generation.prefill, Some(generation.cache.as_slice()));
+        let (logits, cache) = circuit.prefill(&backend, plan, input, observer)?;
+        Ok((logits, cache, backend.profile()))
+    }
+
+    /// Runs one decoding step, the circuit of [`Generation::step`]: logits, and the cache with the new token
+    /// (`r[generate.step]`).
+    ///
+    /// # Errors
+    /// As [`Server::compute`] and [`Circuit::decode`].
+    pub fn decode<O: Observer<Ciphertext>>(
+        &self,
+        circuit: &Circuit<'_>,
+        generation: &Generation,
+        (cache, input): (&Cache<Ciphertext>, &[Ciphertext]),
+        observer: &mut O,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<Ciphertext>, Cache<Ciphertext>, Profile)> {
+        check_input((circuit.layout().parts, &generation.decode), input)?;
+        let backend = self.backend(progress);
+        let (logits, cache) = circuit.decode(&backend, &generation.decode, cache, input, observer)?;
+        Ok((logits, cache, backend.profile()))
     }
 
     /// Goes on from the stream before block `layer`, as an observer of [`Server::compute`] received it.
@@ -162,6 +201,20 @@ impl Server {
         let backend = self.backend(progress);
         let logits = circuit.run_from(&backend, plan, layer, stream, observer)?;
         Ok((logits, backend.profile()))
+    }
+}
+
+/// Refuses ciphertexts of another number or level than the plan's.
+pub(crate) fn check_input((parts, plan): (usize, &Plan), input: &[Ciphertext]) -> Result<()> {
+    let level = plan.input_level();
+    let refuse =
+        |expected: String, got: String| LlmError::Operand { operation: "input ciphertexts".to_owned(), expected, got };
+    if input.len() != parts {
+        return Err(refuse(format!("{parts} ciphertexts"), input.len().to_string()));
+    }
+    match input.iter().find(|ct| ct.level() != level) {
+        Some(ct) => Err(refuse(format!("level {level}"), format!("level {}", ct.level()))),
+        None => Ok(()),
     }
 }
 

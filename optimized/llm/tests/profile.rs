@@ -7,16 +7,19 @@
 #[path = "suite/model.rs"]
 mod model;
 
+use num_complex::Complex64;
 use std::path::Path;
 use std::sync::OnceLock;
 use touchstone_ckks::instrument::Recording;
-use touchstone_ckks::{Context, KeyGenerator, ParameterLiteral, Parameters, Security, Seed};
+use touchstone_ckks::{Ciphertext, Context, KeyGenerator, ParameterLiteral, Parameters, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::artifact::Model;
-use touchstone_llm::backend::dry::DryRun;
-use touchstone_llm::circuit::Circuit;
-use touchstone_llm::plan::costs::Costs;
-use touchstone_llm::profile::{Node, Primitive, Profile};
+use touchstone_llm::backend::dry::{DryRun, Entry};
+use touchstone_llm::batched::BatchedCircuit;
+use touchstone_llm::circuit::{Circuit, Requirements};
+use touchstone_llm::plan::costs::{Costs, Units};
+use touchstone_llm::plan::work::Work;
+use touchstone_llm::profile::{Kernel, Node, Operation, Primitive, Profile};
 use touchstone_llm::session::{Server, encrypt, evaluation_keys};
 use touchstone_llm::tap::Blind;
 use touchstone_spec::params::SecurityClaim;
@@ -27,11 +30,18 @@ struct Run {
     /// Outside of bootstraps.
     key_switches: u64,
     bootstraps: u64,
+    /// Of the dry run.
+    entries: Vec<Entry>,
 }
 
 /// The shipped model without bootstraps, and a small one of two layers with them.
 fn runs() -> &'static [Run; 2] {
-    static RUNS: OnceLock<[Run; 2]> = OnceLock::new();
+    &all().0
+}
+
+/// Those of [`runs`], and a batch with bootstraps; one after the other.
+fn all() -> &'static ([Run; 2], Run) {
+    static RUNS: OnceLock<([Run; 2], Run)> = OnceLock::new();
     RUNS.get_or_init(|| {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/fairy-1l");
         // The smallest ring that the model's 64 tokens by 128 channels fit.
@@ -40,28 +50,52 @@ fn runs() -> &'static [Run; 2] {
         let parameters = Parameters::from_literal(&literal, Security::AllowInsecure).unwrap();
         let tokens: Vec<u32> = (0..64).collect();
         let shipped = run(&Model::load(&directory).unwrap(), parameters, &tokens);
-        [shipped, run(&model::deep_model(true, 2), model::toy_bootstrapping(9), &model::TOKENS)]
+        let deep = run(&model::deep_model(true, 2), model::toy_bootstrapping(9), &model::TOKENS);
+        ([shipped, deep], run_batch(&model::deep_model(true, 2), model::toy_bootstrapping(6), &model::TOKENS))
     })
 }
 
 fn run(model: &Model, parameters: Parameters, tokens: &[u32]) -> Run {
     let circuit = Circuit::new(model, parameters.slots(), tokens.len()).unwrap();
     let requirements = circuit.requirements(&parameters).unwrap();
-    let (plan, costs) = (&requirements.plan, Costs::new(&parameters));
-    let dry = DryRun::new(&parameters, &costs);
-    circuit.run(&dry, plan, &vec![plan.input_level(); circuit.layout().parts], &mut Blind).unwrap();
-    let (key_switches, bootstraps) = (dry.key_switches() as u64, dry.bootstraps() as u64);
+    let costs = Costs::new(&parameters, Units::default()).unwrap();
+    let dry = circuit.dry_run(&parameters, &costs, &requirements.plan).unwrap();
+    encrypted(&parameters, &requirements, &dry, &circuit.input(tokens).unwrap(), |server, input| {
+        server.compute(&circuit, &requirements.plan, input, &mut Blind, &|_| ()).unwrap().1
+    })
+}
+
+/// A batch of one prompt.
+fn run_batch(model: &Model, parameters: Parameters, tokens: &[u32]) -> Run {
+    let rows = model.config.max_position_embeddings;
+    let circuit = BatchedCircuit::new(model, parameters.slots(), rows, &[tokens.len()]).unwrap();
+    let requirements = circuit.requirements(&parameters).unwrap();
+    let costs = Costs::new(&parameters, Units::default()).unwrap();
+    let dry = circuit.dry_run(&parameters, &costs, &requirements.plan).unwrap();
+    encrypted(&parameters, &requirements, &dry, &circuit.input(&[tokens.to_vec()]).unwrap(), |server, input| {
+        server.compute_batch(&circuit, &requirements.plan, input, &mut Blind, &|_| ()).unwrap().1
+    })
+}
+
+fn encrypted(
+    parameters: &Parameters,
+    requirements: &Requirements,
+    dry: &DryRun<'_>,
+    slots: &[Vec<Complex64>],
+    compute: impl FnOnce(&Server, &[Ciphertext]) -> Profile,
+) -> Run {
     let context = Context::new(parameters.clone()).unwrap();
     let generator = KeyGenerator::new(&context, Seed::insecure(80));
     let secret = generator.secret_key();
     let public = generator.public_key(&secret).unwrap();
     let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys).unwrap();
-    let slots = circuit.input(tokens).unwrap();
-    let input = encrypt(&context, &public, &slots, plan.input_level(), &Seed::insecure(81)).unwrap();
-    let server = Server::new(&context, &keys).unwrap();
+    let level = requirements.plan.input_level();
+    let input = encrypt(&context, &public, slots, level, &Seed::insecure(81)).unwrap();
+    let server = Server::new(&context, &keys, &requirements.keys).unwrap();
     let _recording = Recording::start();
-    let (_, profile) = server.compute(&circuit, plan, &input, &mut Blind, &|_| ()).unwrap();
-    Run { profile, key_switches, bootstraps }
+    let profile = compute(&server, &input);
+    let (key_switches, bootstraps) = (dry.key_switches() as u64, dry.bootstraps() as u64);
+    Run { profile, key_switches, bootstraps, entries: dry.entries() }
 }
 
 /// Whether sums of so many positive terms may differ so far by rounding alone.
@@ -87,9 +121,38 @@ fn parts_add_up_to_totals() {
     }
 }
 
+/// What the cost model multiplies with unit costs is what the engine counts, in bootstraps and outside.
+#[test]
+fn work_is_what_the_engine_counts() {
+    let (packed, batch) = all();
+    assert!(batch.bootstraps > 0);
+    for Run { profile, entries, .. } in packed.iter().chain([batch]) {
+        let encodings: usize = entries.iter().map(|entry| entry.encodings).sum();
+        let encoded = profile.sum(|entry| entry.node != Node::Bootstrap).encodings;
+        assert_eq!(encodings as u64, encoded);
+        for bootstrap in [false, true] {
+            let counted = |kernel: Kernel| -> f64 {
+                let entries = profile.primitives.iter().filter(|entry| entry.bootstrap == bootstrap);
+                entries.flat_map(|entry| &entry.kernels).filter(|entry| entry.kernel == kernel).map(|k| k.limbs).sum()
+            };
+            let inside = entries.iter().filter(|entry| (entry.operation == Operation::Bootstrap) == bootstrap);
+            let work: Work = inside.map(|entry| entry.work).sum();
+            println!("bootstrap {bootstrap}: {work:?}");
+            for (kernel, predicted) in [
+                (Kernel::ForwardTransform, work.forward),
+                (Kernel::InverseTransform, work.inverse),
+                (Kernel::InnerProduct, work.key),
+            ] {
+                let counted = counted(kernel);
+                assert!(equal(counted, predicted, entries.len()), "{kernel}: counted {counted}, predicted {predicted}");
+            }
+        }
+    }
+}
+
 #[test]
 fn counts_are_those_of_the_dry_run() {
-    for Run { profile, key_switches, bootstraps } in runs() {
+    for Run { profile, key_switches, bootstraps, .. } in runs() {
         let outside = profile.primitives.iter().filter(|entry| entry.primitive.switches_keys() && !entry.bootstrap);
         assert_eq!(outside.map(|entry| entry.calls).sum::<u64>(), *key_switches, "by primitive");
         let nodes = profile.sum(|entry| entry.node != Node::Bootstrap);

@@ -95,18 +95,18 @@ impl BootstrapMaps {
 }
 
 /// The plaintext scale of every factor, the first starting at level `top` with `label`.
-fn plaintext_scales(params: &Parameters, factors: &[MapFactor], top: usize, label: f64) -> Vec<f64> {
+pub(super) fn plaintext_scales(params: &Parameters, factors: &[MapFactor], top: usize, label: f64) -> Vec<f64> {
     let starts = std::iter::once(label).chain(factors.iter().map(|factor| factor.label.0));
     let steps = factors.iter().zip(starts).zip((0..=top).rev());
     steps.map(|((factor, start), level)| factor.label.0 * params.q()[level] as f64 / start).collect()
 }
 
 /// The label after ModRaise, `fl(q_0 range)`.
-fn raised_label(params: &Parameters, boot: &BootstrapLiteral) -> f64 {
+pub(super) fn raised_label(params: &Parameters, boot: &BootstrapLiteral) -> f64 {
     params.q()[0] as f64 * f64::from(boot.range)
 }
 
-fn constants(params: &Parameters) -> Result<&BootstrapLiteral, ReferenceError> {
+pub(super) fn constants(params: &Parameters) -> Result<&BootstrapLiteral, ReferenceError> {
     params.bootstrap().ok_or_else(|| ReferenceError::BadParameters {
         field: "bootstrap",
         expected: "constants of bootstrapping".to_owned(),
@@ -126,8 +126,8 @@ pub enum SlotKind {
 /// A bootstrap of one parameter set; its stages are public so that each can be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Bootstrap<'a> {
-    circuits: Circuits<'a>,
-    boot: &'a BootstrapLiteral,
+    pub(super) circuits: Circuits<'a>,
+    pub(super) boot: &'a BootstrapLiteral,
     keys: &'a EphemeralKeys,
     maps: &'a BootstrapMaps,
 }
@@ -167,9 +167,13 @@ impl<'a> Bootstrap<'a> {
     /// # Errors
     /// As [`Self::apply`].
     pub fn slots_to_coeffs(&self, a: &Ciphertext) -> Result<Ciphertext, ReferenceError> {
-        let start = self.boot.slots_to_coeffs.len();
-        let mut value = self.circuits.to_level(a, start)?;
-        for (map, factor) in self.maps.slots_to_coeffs.iter().zip(&self.boot.slots_to_coeffs) {
+        self.lowered(a, &self.maps.slots_to_coeffs)
+    }
+
+    /// Factors of SlotsToCoeffs, as many as there are maps, down to level 0.
+    pub(super) fn lowered(&self, a: &Ciphertext, maps: &[LinearMap]) -> Result<Ciphertext, ReferenceError> {
+        let mut value = self.circuits.to_level(a, maps.len())?;
+        for (map, factor) in maps.iter().zip(last(&self.boot.slots_to_coeffs, maps.len())) {
             value = self.circuits.linear(&value, map, Some(factor.label.0))?;
         }
         Ok(value)
@@ -194,8 +198,12 @@ impl<'a> Bootstrap<'a> {
     /// # Errors
     /// [`ReferenceError::BadOperand`] unless `a` is a pair of level 0.
     pub fn mod_raise(&self, a: &Ciphertext) -> Result<Ciphertext, ReferenceError> {
+        self.raised(a, self.circuits.params.max_level())
+    }
+
+    /// Coefficients of level 0 taken, centred, at a level.
+    pub(super) fn raised(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext, ReferenceError> {
         let params = self.circuits.params;
-        let level = params.max_level();
         let modulus = params.modulus(level)?;
         let polys = self.bottom_pair(a)?.map(|c| Poly::from_integers(&c.centred(), &modulus)).to_vec();
         Ok(Ciphertext { polys, level, scale: raised_label(params, self.boot) })
@@ -220,29 +228,41 @@ impl<'a> Bootstrap<'a> {
         a: &Ciphertext,
         kind: SlotKind,
     ) -> Result<(Ciphertext, Option<Ciphertext>), ReferenceError> {
-        let (circuits, evaluator) = (self.circuits, self.circuits.evaluator);
+        let evaluator = self.circuits.evaluator;
+        let (value, conjugate) = self.conjugate_pair(a, &Vec::from_iter(&self.maps.coeffs_to_slots))?;
+        let real = self.canonical(&evaluator.add(&value, &conjugate)?)?;
+        if kind == SlotKind::Real {
+            return Ok((real, None));
+        }
+        let difference = evaluator.sub(&value, &conjugate)?;
+        Ok((real, Some(self.canonical(&evaluator.mul_integer(&difference, [0, -1])?)?)))
+    }
+
+    /// `B` and `C` of `r[boot.cts]` by the given factors.
+    pub(super) fn conjugate_pair(
+        &self,
+        a: &Ciphertext,
+        maps: &[&LinearMap],
+    ) -> Result<(Ciphertext, Ciphertext), ReferenceError> {
+        let circuits = self.circuits;
         let mut value = a.clone();
-        let count = self.maps.coeffs_to_slots.len();
-        for (i, (map, factor)) in self.maps.coeffs_to_slots.iter().zip(&self.boot.coeffs_to_slots).enumerate() {
-            value = if i + 1 < count {
+        for (i, (map, factor)) in maps.iter().zip(last(&self.boot.coeffs_to_slots, maps.len())).enumerate() {
+            value = if i + 1 < maps.len() {
                 circuits.linear(&value, map, Some(factor.label.0))?
             } else {
                 circuits.linear_unscaled(&value, map)?
             };
         }
         let key_id = conjugation_element(circuits.params);
-        let conjugate = evaluator.conjugate(&value, circuits.keys.get("conjugation", key_id)?)?;
-        let canonical = |x: &Ciphertext| {
-            let rescaled = evaluator.rescale(x)?;
-            let scale = circuits.params.canonical_scale(rescaled.level)?;
-            Ok::<_, ReferenceError>(Ciphertext { scale, ..rescaled })
-        };
-        let real = canonical(&evaluator.add(&value, &conjugate)?)?;
-        if kind == SlotKind::Real {
-            return Ok((real, None));
-        }
-        let difference = evaluator.sub(&value, &conjugate)?;
-        Ok((real, Some(canonical(&evaluator.mul_integer(&difference, [0, -1])?)?)))
+        let conjugate = circuits.evaluator.conjugate(&value, circuits.keys.get("conjugation", key_id)?)?;
+        Ok((value, conjugate))
+    }
+
+    /// The last rescale of CoeffsToSlots, with the canonical label.
+    pub(super) fn canonical(&self, x: &Ciphertext) -> Result<Ciphertext, ReferenceError> {
+        let rescaled = self.circuits.evaluator.rescale(x)?;
+        let scale = self.circuits.params.canonical_scale(rescaled.level)?;
+        Ok(Ciphertext { scale, ..rescaled })
     }
 
     /// From `t / range` to `2^ratio (t - I)` (`r[boot.evalmod]`, `r[boot.output]`).
@@ -323,6 +343,11 @@ impl<'a> Bootstrap<'a> {
             _ => Err(not_a_pair(a)),
         }
     }
+}
+
+/// The last `count` factors of a map.
+pub(super) fn last(factors: &[MapFactor], count: usize) -> &[MapFactor] {
+    &factors[factors.len().saturating_sub(count)..]
 }
 
 fn not_a_pair(a: &Ciphertext) -> ReferenceError {

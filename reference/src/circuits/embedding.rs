@@ -40,7 +40,7 @@ impl SlotMatrix {
         Self::from_entries(n, blocks)
     }
 
-    /// The factors of SlotsToCoeffs, `log_radices` in order of application.
+    /// The factors of SlotsToCoeffs with the smallest layers, as many as `log_radices` add up to, in order of application.
     #[must_use]
     pub fn slots_to_coeffs(n: usize, log_radices: &[u32]) -> Vec<Self> {
         let mut sizes = (1..n.ilog2()).map(|log| 1 << log);
@@ -51,10 +51,11 @@ impl SlotMatrix {
         log_radices.iter().map(factor).collect()
     }
 
-    /// The factors of CoeffsToSlots, `log_radices` in order of application; the last one holds the factor 1/2.
+    /// The factors of CoeffsToSlots with the smallest layers, as many as `log_radices` add up to, in order of application; the last
+    /// one holds the factor 1/2.
     #[must_use]
     pub fn coeffs_to_slots(n: usize, log_radices: &[u32]) -> Vec<Self> {
-        let mut sizes = (1..n.ilog2()).rev().map(|log| 1 << log);
+        let mut sizes = (1..=log_radices.iter().sum()).rev().map(|log: u32| 1 << log);
         let factor = |layers: &u32| {
             let own = sizes.by_ref().take(*layers as usize);
             own.fold(Self::identity(n), |product, m| Self::inverse_layer(n, m).after(&product))
@@ -94,6 +95,29 @@ impl SlotMatrix {
             diagonal[*row] = entry.clone();
         }
         diagonals
+    }
+
+    /// The diagonals for vectors that repeat with a period, on which shifts that differ by a multiple of it are the same: those of
+    /// [`Self::diagonals`] with shifts in `[0, period)`.
+    #[must_use]
+    pub fn diagonals_modulo(&self, period: usize) -> BTreeMap<i64, Vec<Cyclotomic>> {
+        let slots = self.n / 2;
+        let mut merged = BTreeMap::new();
+        for (shift, diagonal) in self.diagonals() {
+            let zeros = || vec![Cyclotomic::zero(self.n); slots];
+            let sum = merged.entry(shift.rem_euclid(period as i64)).or_insert_with(zeros);
+            sum.iter_mut().zip(&diagonal).for_each(|(sum, entry)| *sum = sum.add(entry));
+        }
+        merged
+    }
+
+    /// The map that multiplies row `j` by the root `zeta^exponent(j)` afterwards.
+    #[must_use]
+    pub fn rows_times_roots(&self, exponent: impl Fn(usize) -> usize) -> Self {
+        let turned = |(place, entry): (&(usize, usize), &Cyclotomic)| {
+            (*place, entry.mul(&Cyclotomic::root(self.n, exponent(place.0))))
+        };
+        Self::from_entries(self.n, self.entries.iter().map(turned))
     }
 
     /// The pairs of slots that `S_m` joins, with the exponent of the root.

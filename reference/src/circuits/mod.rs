@@ -9,17 +9,21 @@ mod embedding;
 mod inverse;
 mod linear;
 mod polynomial;
+mod sparse;
 mod sums;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_bootstrap;
+#[cfg(test)]
+mod tests_sparse;
 
 pub use bootstrap::{Bootstrap, BootstrapMaps, EphemeralKeys, SlotKind};
 pub use embedding::SlotMatrix;
 pub use inverse::{Goldschmidt, Relaxation, Start};
 pub use linear::{LinearMap, Raised, Schedule};
 pub use polynomial::{Basis, Plan, Sum};
+pub use sparse::{SparseBootstrap, SparseMaps};
 
 use crate::ckks::{Ciphertext, Evaluator, KeySwitchKey, Parameters, rotation_element};
 use crate::error::ReferenceError;
@@ -98,9 +102,9 @@ impl<'a> Circuits<'a> {
         steps.rem_euclid(self.params.slots() as i64) == 0
     }
 
-    /// Refuses a ciphertext that has fewer than `depth` levels or not the canonical scale of its level.
+    /// Refuses a ciphertext that is fewer than `depth` steps above the bottom or has not the canonical scale of its level.
     fn check_input(&self, operation: &'static str, a: &Ciphertext, depth: usize) -> Result<(), ReferenceError> {
-        if a.level < depth {
+        if self.params.below(a.level, depth).is_none() {
             return Err(ReferenceError::LevelExhausted { operation, expected: depth, got: a.level });
         }
         let expected = self.params.canonical_scale(a.level)?;

@@ -176,7 +176,8 @@ impl Plan {
 }
 
 impl Circuits<'_> {
-    /// The polynomial of `plan` in every slot. In: canonical, level `l >= depth`; out: canonical, level `l - depth`.
+    /// The polynomial of `plan` in every slot. In: canonical; out: canonical, `depth` steps lower (`r[ckks.step]`), without
+    /// pairs level `l - depth`.
     ///
     /// # Errors
     /// [`ReferenceError::LevelExhausted`], [`ReferenceError::ScaleMismatch`], [`ReferenceError::MissingKey`];
@@ -204,10 +205,10 @@ impl Circuits<'_> {
         i: usize,
         (left, right): (usize, usize),
     ) -> Result<Ciphertext, ReferenceError> {
-        let level = top + 1 - depth(i);
+        let level = self.level_at(top, depth(i) - 1)?;
         let (a, b) = (self.to_level(&basis[&left], level)?, self.to_level(&basis[&right], level)?);
         let d = self.evaluator.mul(&a, &b)?;
-        let finish = |d: &Ciphertext| self.evaluator.rescale(&self.relinearise(d)?);
+        let finish = |d: &Ciphertext| self.step(&self.relinearise(d)?);
         if kind == Basis::Monomial {
             return finish(&d);
         }
@@ -225,7 +226,7 @@ impl Circuits<'_> {
         top: usize,
         sum: &Sum,
     ) -> Result<Ciphertext, ReferenceError> {
-        let level = top - sum.depth;
+        let level = self.level_at(top, sum.depth)?;
         let mut parts = Vec::new();
         for (h, factor) in &sum.products {
             let value = self.sum_value(basis, top, factor)?;
@@ -238,6 +239,12 @@ impl Circuits<'_> {
         if !sum.products.is_empty() {
             total = self.relinearise(&total)?;
         }
-        self.add_constant(&self.evaluator.rescale(&total)?, sum.constant)
+        self.add_constant(&self.step(&total)?, sum.constant)
+    }
+
+    /// The level `steps` steps below `top`.
+    fn level_at(&self, top: usize, steps: usize) -> Result<usize, ReferenceError> {
+        let exhausted = ReferenceError::LevelExhausted { operation: "polynomial", expected: steps, got: top };
+        self.params.below(top, steps).ok_or(exhausted)
     }
 }

@@ -26,7 +26,13 @@ impl Circuits<'_> {
     /// [`ReferenceError::LevelExhausted`] unless `level` is below the ciphertext's; [`ReferenceError::NotEncodable`]
     /// for a weight that is too large.
     pub fn weighted_to_level(&self, a: &Ciphertext, weight: f64, level: usize) -> Result<Ciphertext, ReferenceError> {
-        self.evaluator.rescale(&self.summand(a, weight, level + 1)?)
+        self.step(&self.summand(a, weight, self.params.above(level))?)
+    }
+
+    /// One rescale, or two at the level of a pair (`r[ckks.step]`).
+    pub(super) fn step(&self, a: &Ciphertext) -> Result<Ciphertext, ReferenceError> {
+        let rescaled = self.evaluator.rescale(a)?;
+        if self.params.is_pair(a.level) { self.evaluator.rescale(&rescaled) } else { Ok(rescaled) }
     }
 
     /// `weight * a` as a summand of a sum that is formed at `level` and rescaled afterwards (`r[circuit.summand]`).

@@ -7,25 +7,25 @@ use num_complex::Complex64;
 use rug::Integer;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
-use touchstone_spec::params::{BootstrapLiteral, ParameterLiteral};
+use touchstone_spec::params::{BootstrapLiteral, MapFactor, ParameterLiteral};
 
-const PRESETS: [&str; 2] = ["toy-n5-boot", "toy-n8-boot"];
+pub(super) const PRESETS: [&str; 3] = ["toy-n5-boot", "toy-n5-boot-pair", "toy-n8-boot"];
 
 /// Failure probability of every statistical assertion here.
-const FAILURE: f64 = 1e-9;
+pub(super) const FAILURE: f64 = 1e-9;
 
-struct Setup {
-    params: Parameters,
-    seed: Seed,
-    secret: SecretKey,
-    encoder: Encoder,
+pub(super) struct Setup {
+    pub(super) params: Parameters,
+    pub(super) seed: Seed,
+    pub(super) secret: SecretKey,
+    pub(super) encoder: Encoder,
     keys: Keys,
     ephemeral: EphemeralKeys,
     maps: BootstrapMaps,
 }
 
 impl Setup {
-    fn new(preset: &str, seed: u8) -> Self {
+    pub(super) fn new(preset: &str, seed: u8) -> Self {
         println!("{preset}, seed {seed}");
         let params = Parameters::new(&ParameterLiteral::preset(preset).unwrap()).unwrap();
         let seed = [seed; 16];
@@ -43,23 +43,23 @@ impl Setup {
         Self { params, seed, secret, encoder, keys, ephemeral, maps }
     }
 
-    fn boot(&self) -> &BootstrapLiteral {
+    pub(super) fn boot(&self) -> &BootstrapLiteral {
         self.params.bootstrap().unwrap()
     }
 
-    fn bootstrap(&self) -> Bootstrap<'_> {
+    pub(super) fn bootstrap(&self) -> Bootstrap<'_> {
         Bootstrap::new(Circuits::new(&self.params, &self.keys), &self.ephemeral, &self.maps).unwrap()
     }
 
     /// A canonical encryption at the level where a bootstrap starts.
-    fn encrypt(&self, slots: &[Complex64], index: u32) -> Ciphertext {
+    pub(super) fn encrypt(&self, slots: &[Complex64], index: u32) -> Ciphertext {
         let level = self.boot().slots_to_coeffs.len();
         let scale = self.params.canonical_scale(level).unwrap();
         let message = self.encoder.encode_at(&self.params, slots, level, scale).unwrap();
         encrypt_secret(&self.params, &self.seed, &self.secret, index, &message).unwrap()
     }
 
-    fn slots_of(&self, a: &Ciphertext) -> Vec<Complex64> {
+    pub(super) fn slots_of(&self, a: &Ciphertext) -> Vec<Complex64> {
         self.encoder.decode(&decrypt(&self.secret, a).unwrap()).unwrap().slots
     }
 
@@ -69,14 +69,14 @@ impl Setup {
     }
 
     /// Slots in the unit square, from the seed.
-    fn random(&self, index: u32) -> Vec<Complex64> {
+    pub(super) fn random(&self, index: u32) -> Vec<Complex64> {
         let mut stream = Stream::new(&self.seed, StreamId::new(1001, index));
         let mut part = || (stream.next_u64() >> 11) as f64 * f64::EPSILON - 1.0;
         (0..self.params.slots()).map(|_| Complex64::new(part(), part())).collect()
     }
 
     /// Random, constant, one-sided, periodic and single-spike inputs (`r[boot.precision]`).
-    fn inputs(&self) -> Vec<(&'static str, Vec<Complex64>)> {
+    pub(super) fn inputs(&self) -> Vec<(&'static str, Vec<Complex64>)> {
         let n = self.params.slots();
         let random = self.random(0);
         let one = Complex64::new(1.0, 1.0);
@@ -104,9 +104,72 @@ impl Setup {
             variance += (self.rho(factor.label.0) * f64::from(boot.range) * unit).powi(2) * 2f64.powi(-layers);
             layers += factor.log_radix as i32;
         }
+        variance + self.switch_variance()
+    }
+
+    /// The variance from the switch to the ephemeral secret.
+    fn switch_variance(&self) -> f64 {
+        let (boot, unit) = (self.boot(), f64::from(self.boot().message_ratio).exp2());
         let (q0, p0) = (self.params.q()[0] as f64, self.params.p()[0] as f64);
         let key = 3.2f64.powi(2) * self.params.n() as f64 / 12.0 * (q0 / p0).powi(2);
-        variance + (key + (boot.ephemeral_weight as f64 + 1.0) / 12.0) * (unit / q0).powi(2)
+        (key + (boot.ephemeral_weight as f64 + 1.0) / 12.0) * (unit / q0).powi(2)
+    }
+
+    /// Adds the keys of rotations.
+    pub(super) fn add_rotations(&mut self, steps: Vec<i64>) {
+        for steps in steps {
+            let g = rotation_element(&self.params, steps);
+            let top = self.params.max_level();
+            self.keys.insert(KeySwitchKey::galois(&self.params, &self.seed, &self.secret, g, top).unwrap());
+        }
+    }
+
+    /// Deviation of a slot of a fresh encryption with its encoding.
+    pub(super) fn input_deviation(&self) -> f64 {
+        let scale = self.params.canonical_scale(self.boot().slots_to_coeffs.len()).unwrap();
+        ((3.2f64.powi(2) + 1.0 / 12.0) * self.params.n() as f64 / 2.0).sqrt() / scale
+    }
+
+    /// `r[noise.keyswitch]`.
+    pub(super) fn keyswitch_variance(&self, level: usize) -> f64 {
+        let components = crate::bounds::components::keyswitch(&self.params, level).unwrap().components();
+        components[0] + components[1] * self.secret.weight() as f64
+    }
+
+    /// What copies share (`r[boot.sparse.noise]`), without the input's error.
+    pub(super) fn shared_variance(&self, maps: &SparseMaps) -> f64 {
+        let boot = self.boot();
+        let copies = self.params.slots() as f64 / maps.period as f64;
+        let (unit, q0) = (f64::from(boot.message_ratio).exp2(), self.params.q()[0] as f64);
+        let skipped = boot.slots_to_coeffs.len() - maps.slots_to_coeffs.len();
+        let mut layers = 0;
+        let mut variance = 0.0;
+        for (factor, radix) in boot.slots_to_coeffs[skipped..].iter().zip(kept(&boot.slots_to_coeffs, maps.period)) {
+            layers += radix;
+            variance += self.rho(factor.label.0).powi(2) * 0.5f64.powi(layers as i32) / copies;
+        }
+        let level = self.params.max_level() - (boot.coeffs_to_slots.len() - maps.coeffs_to_slots.len());
+        let switches = copies * (copies - 1.0) * self.keyswitch_variance(level);
+        variance + self.switch_variance() + switches * (unit / q0).powi(2)
+    }
+
+    /// What every copy has of its own (`r[boot.sparse.noise]`).
+    pub(super) fn own_variance(&self, maps: &SparseMaps, kind: SlotKind) -> f64 {
+        let boot = self.boot();
+        let unit = f64::from(boot.message_ratio).exp2() * f64::from(boot.range);
+        let reversed: Vec<_> = boot.coeffs_to_slots.iter().rev().copied().collect();
+        let mut layers = 0;
+        let mut variance = self.eval_mod_variance();
+        for (factor, radix) in reversed.iter().zip(kept(&reversed, maps.period)) {
+            variance += (self.rho(factor.label.0) * unit).powi(2) * 0.5f64.powi(layers as i32);
+            layers += radix;
+        }
+        match kind {
+            SlotKind::Real => variance,
+            SlotKind::Complex => {
+                2.0 * variance + self.rho(self.params.canonical_scale(boot.output_level - 1).unwrap()).powi(2)
+            }
+        }
     }
 
     /// The variance from EvalMod.
@@ -118,17 +181,17 @@ impl Setup {
         let gain = |count: i32| (1..=count).map(|i| 4.0 * (PI / 2f64.powi(i + 1)).cos()).product::<f64>();
         let plan = Plan::new(Basis::Chebyshev, &boot.cosine.iter().map(|c| c.0).collect::<Vec<_>>()).unwrap();
         let top = self.params.max_level() - boot.coeffs_to_slots.len();
-        let bottom = top - plan.depth();
+        let at = |steps: usize| self.params.below(top, steps).unwrap();
+        let bottom = at(plan.depth());
         let rho = |level: usize| self.rho(self.params.canonical_scale(level).unwrap());
-        let largest = (bottom..top).map(rho).fold(0.0, f64::max);
-        let cosine = largest * sensitivity(&plan) * gain(steps);
+        let cosine = evaluation_deviation(&plan, |steps| rho(at(steps))) * gain(steps);
         let doubling = (1..=steps).map(|done| (rho(bottom - done as usize) * gain(steps - done)).powi(2));
         let output = self.rho(self.params.canonical_scale(boot.output_level).unwrap());
         (cosine * cosine + doubling.sum::<f64>()) * unit * unit + output * output
     }
 
     /// Errors that are not noise (`r[boot.approximation]`), the output polynomial's on a grid.
-    fn approximation(&self) -> f64 {
+    pub(super) fn approximation(&self) -> f64 {
         let boot = self.boot();
         let unit = f64::from(boot.message_ratio).exp2() / (2.0 * PI);
         let gain: f64 = (1..=boot.double_angles as i32).map(|i| 4.0 * (PI / 2f64.powi(i + 1)).cos()).product();
@@ -142,13 +205,26 @@ impl Setup {
     }
 }
 
-/// Root sum square of the derivatives of a plan's value with respect to an error of each of its rescales, at the
-/// worst of 257 arguments.
-fn sensitivity(plan: &Plan) -> f64 {
+/// The numbers of layers that the factors keep for a period, from the one with the smallest layers.
+fn kept(factors: &[MapFactor], period: usize) -> Vec<u32> {
+    let mut left = period.ilog2();
+    let mut own = Vec::new();
+    for factor in factors {
+        own.push(left.min(factor.log_radix));
+        left -= left.min(factor.log_radix);
+    }
+    own.retain(|layers| *layers > 0);
+    own
+}
+
+/// Root sum square of the effects on a plan's value of an error in each of its rescales, `rho(d)` the deviation of one that ends
+/// `d` steps below the input, at the worst of 257 arguments.
+fn evaluation_deviation(plan: &Plan, rho: impl Fn(usize) -> f64) -> f64 {
     let at = |u: f64| {
-        let (exact, count) = value_with_error(plan, u, usize::MAX);
+        let (exact, depths) = value_with_error(plan, u, usize::MAX);
         let derivative = |place| (value_with_error(plan, u, place).0 - exact) / STEP;
-        (0..count).map(|place| derivative(place).powi(2)).sum::<f64>().sqrt()
+        let effect = |(place, depth): (usize, &usize)| (derivative(place) * rho(*depth)).powi(2);
+        depths.iter().enumerate().map(effect).sum::<f64>().sqrt()
     };
     (-128..=128).map(|k| at(f64::from(k) / 128.0)).fold(0.0, f64::max)
 }
@@ -156,34 +232,36 @@ fn sensitivity(plan: &Plan) -> f64 {
 /// Error that [`value_with_error`] adds: its square is below the rounding of binary64.
 const STEP: f64 = 1e-7;
 
-/// The plan's value at `u` with [`STEP`] added after the rescale with number `place`, and the number of rescales.
-fn value_with_error(plan: &Plan, u: f64, place: usize) -> (f64, usize) {
-    let mut count = 0;
-    let mut rescale = |x: f64| {
-        count += 1;
-        if count - 1 == place { x + STEP } else { x }
+/// The plan's value at `u` with [`STEP`] added after the rescale with number `place`, and where every rescale ends, in steps
+/// below the input.
+fn value_with_error(plan: &Plan, u: f64, place: usize) -> (f64, Vec<usize>) {
+    let mut depths = Vec::new();
+    let mut rescale = |x: f64, depth: usize| {
+        depths.push(depth);
+        if depths.len() - 1 == place { x + STEP } else { x }
     };
     let depth = |i: usize| i.next_power_of_two().ilog2() as usize;
     let mut basis = BTreeMap::from([(1, u)]);
     for (i, (left, right)) in plan.powers() {
         // A factor that has more levels than the product is brought down by a rescale of its own.
-        let mut factor = |k: &usize| if depth(*k) + 1 < depth(*i) { rescale(basis[k]) } else { basis[k] };
+        let mut factor =
+            |k: &usize| if depth(*k) + 1 < depth(*i) { rescale(basis[k], depth(*i) - 1) } else { basis[k] };
         let product = factor(left) * factor(right);
         let correction = if left == right { 1.0 } else { basis[&(left - right)] };
-        let value = rescale(2.0 * product - correction);
+        let value = rescale(2.0 * product - correction, depth(*i));
         basis.insert(*i, value);
     }
     let value = plan.sum().map_or(0.0, |root| sum_with_error(root, &basis, &mut rescale));
-    (value, count)
+    (value, depths)
 }
 
-fn sum_with_error(sum: &Sum, basis: &BTreeMap<usize, f64>, rescale: &mut impl FnMut(f64) -> f64) -> f64 {
+fn sum_with_error(sum: &Sum, basis: &BTreeMap<usize, f64>, rescale: &mut impl FnMut(f64, usize) -> f64) -> f64 {
     let mut total: f64 = sum.terms.iter().map(|(i, c)| c * basis[i]).sum();
     for (h, factor) in &sum.products {
         let value = sum_with_error(factor, basis, rescale);
-        total += value * if h.ilog2() as usize == sum.depth { basis[h] } else { rescale(basis[h]) };
+        total += value * if h.ilog2() as usize == sum.depth { basis[h] } else { rescale(basis[h], sum.depth) };
     }
-    rescale(total) + sum.constant
+    rescale(total, sum.depth + 1) + sum.constant
 }
 
 /// `r[boot.butterfly]` and `r[boot.stc]`, from an encryption (`r[boot.input]`).

@@ -12,6 +12,9 @@ use touchstone_spec::params::{
 };
 use touchstone_spec::sampling::SPECIAL_LIMB;
 
+/// Largest failure probability of a bootstrap that is admitted (`r[boot.params]`).
+const FAILURE_LIMIT: f64 = 1.0 / (1u64 << 40) as f64;
+
 /// A parameter set whose every field has been checked against the specification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
@@ -180,6 +183,24 @@ impl Parameters {
         Ok(self.canonical_scales[level])
     }
 
+    /// Whether a step at `level` divides by two primes (`r[ckks.step]`).
+    #[must_use]
+    pub fn is_pair(&self, level: usize) -> bool {
+        self.bootstrap.as_ref().is_some_and(|boot| boot.pairs.contains(&level))
+    }
+
+    /// The level at which a step to `level` starts (`r[ckks.step]`).
+    #[must_use]
+    pub fn above(&self, level: usize) -> usize {
+        if self.is_pair(level + 2) { level + 2 } else { level + 1 }
+    }
+
+    /// The level that is `steps` steps below `level`, if there is one (`r[ckks.step]`).
+    #[must_use]
+    pub fn below(&self, level: usize, steps: usize) -> Option<usize> {
+        (0..steps).try_fold(level, |level, _| level.checked_sub(if self.is_pair(level) { 2 } else { 1 }))
+    }
+
     /// Index ranges of the digits at a level: digit `i` holds the limbs `[i alpha, min((i+1) alpha, l+1))` (`r[ckks.modup]`).
     #[must_use]
     pub fn digits(&self, level: usize) -> Vec<Range<usize>> {
@@ -238,7 +259,9 @@ impl Parameters {
             if got.to_bits() != scale.to_bits() {
                 return bad("canonical_scales", format!("{scale:e} at level {level}"), format!("{got:e}"));
             }
-            scale = scale * scale / self.q[level] as f64;
+            // Between the primes of a pair nothing is squared.
+            let product = if self.is_pair(level + 1) { scale } else { scale * scale };
+            scale = product / self.q[level] as f64;
         }
         Ok(())
     }
@@ -258,9 +281,9 @@ impl Parameters {
     /// `r[boot.params]`: constants that fit each other, the ring and the levels.
     fn check_bootstrap(&self) -> Result<(), ReferenceError> {
         let Some(boot) = &self.bootstrap else { return Ok(()) };
-        let reach = (boot.ephemeral_weight as f64 + 1.0) / 2.0 + 0.25;
-        if boot.ephemeral_weight == 0 || boot.ephemeral_weight > self.n() || f64::from(boot.range) < reach {
-            let expected = format!("a weight of 1 to {} and a range of at least {reach}", self.n());
+        if boot.ephemeral_weight == 0 || boot.ephemeral_weight > self.n() || self.wrap_failure() > FAILURE_LIMIT {
+            let expected =
+                format!("a weight of 1 to {} and a failure probability of at most {FAILURE_LIMIT:e}", self.n());
             return bad("bootstrap.range", expected, format!("{}, {}", boot.ephemeral_weight, boot.range));
         }
         if self.p[0] < self.q[0] {
@@ -281,10 +304,20 @@ impl Parameters {
         }
         let depth = (0..).find(|d| 1usize << d >= boot.cosine.len()).unwrap_or(0);
         let output = [0, 2, 3][boot.output.len() - 1];
-        let used = boot.coeffs_to_slots.len() + depth + boot.double_angles as usize + output;
+        let cosine = depth + boot.pairs.len();
+        let used = boot.coeffs_to_slots.len() + cosine + boot.double_angles as usize + output;
         if boot.output_level < boot.slots_to_coeffs.len() || boot.output_level + used != self.max_level() {
             let expected = format!("{used} levels below the top level {}", self.max_level());
             return bad("bootstrap.output_level", expected, boot.output_level);
+        }
+        let middle = self.max_level() - boot.coeffs_to_slots.len();
+        if !pairs_fit(&boot.pairs, middle - cosine, middle) {
+            return bad("bootstrap.pairs", "disjoint pairs of levels of the cosine, highest first", boot.pairs.len());
+        }
+        // The argument, at the middle level, is no summand: the cosine is even.
+        let summand = |pair: usize, level: usize| self.canonical_scales[pair].powi(2) / self.canonical_scales[level];
+        if boot.pairs.iter().any(|&pair| (pair..middle).any(|level| summand(pair, level) >= 2f64.powi(62))) {
+            return bad("bootstrap.pairs", "summands below 2^62 at the level of a pair", boot.pairs.len());
         }
         self.check_bootstrap_labels(boot)
     }
@@ -307,6 +340,20 @@ impl Parameters {
             return bad("canonical_scales", format!("{linear:e} at the output level"), output);
         }
         Ok(())
+    }
+
+    /// The bound of `r[boot.modraise.range]` on the probability that a bootstrap fails; 0 without bootstrapping.
+    #[must_use]
+    pub fn wrap_failure(&self) -> f64 {
+        let Some(boot) = &self.bootstrap else { return 0.0 };
+        let (h, range) = (boot.ephemeral_weight as f64, f64::from(boot.range));
+        if range >= (h + 1.0) / 2.0 + 0.25 {
+            return 0.0;
+        }
+        let y = h / 2.0 - range + 0.5 + 2f64.powf(-f64::from(boot.message_ratio));
+        // y^h / h!, factor by factor: neither power nor factorial leaves the range of binary64.
+        let tail = |y: f64| (1..=boot.ephemeral_weight).map(|i| y.max(0.0) / i as f64).product::<f64>();
+        self.n() as f64 * (tail(y) + tail(y - 1.0))
     }
 
     /// The constants of bootstrapping, for sets that have them (`r[boot.params]`).
@@ -338,9 +385,17 @@ fn bad(field: &'static str, expected: impl Display, got: impl Display) -> Result
     Err(ReferenceError::BadParameters { field, expected: expected.to_string(), got: got.to_string() })
 }
 
+/// Whether pairs lie within the levels from `middle` down to `bottom`, apart from each other, highest first (`r[boot.params]`).
+fn pairs_fit(pairs: &[usize], bottom: usize, middle: usize) -> bool {
+    let inside = pairs.iter().all(|&pair| pair <= middle && pair >= bottom + 2);
+    inside && pairs.windows(2).all(|two| two[1] + 2 <= two[0])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rug::Rational;
+    use rug::ops::Pow;
     use touchstone_spec::hexfloat::HexFloat;
     use touchstone_spec::params::preset_names;
 
@@ -380,6 +435,73 @@ mod tests {
         assert_eq!(refused_field(|l| l.sigma = HexFloat(3.0)), "sigma");
         assert_eq!(refused_field(|l| l.secret = SecretDistribution::FixedWeight { weight: 33 }), "secret");
         assert_eq!(refused_field(|l| l.security = SecurityClaim::Classical128), "security");
+    }
+
+    fn refused_bootstrap(change: impl FnOnce(&mut ParameterLiteral)) -> &'static str {
+        let mut literal = ParameterLiteral::preset("toy-n5-boot-pair").unwrap();
+        change(&mut literal);
+        match Parameters::new(&literal) {
+            Err(ReferenceError::BadParameters { field, .. }) => field,
+            other => panic!("accepted or wrong error: {other:?}"),
+        }
+    }
+
+    /// `r[ckks.step]` and `r[boot.params]`.
+    #[test]
+    fn pairs_that_do_not_fit_are_refused() {
+        let literal = ParameterLiteral::preset("toy-n5-boot-pair").unwrap();
+        let parameters = Parameters::new(&literal).unwrap();
+        let pair = parameters.bootstrap().unwrap().pairs[0];
+        assert_eq!((parameters.below(pair, 1), parameters.above(pair - 2)), (Some(pair - 2), pair));
+        assert_eq!((parameters.below(pair + 1, 2), parameters.above(pair)), (Some(pair - 2), pair + 1));
+        assert_eq!((parameters.below(1, 1), parameters.below(1, 2)), (Some(0), None));
+        // The table between the primes of a pair is that of one square.
+        assert_eq!(refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs.clear()), "canonical_scales");
+        assert_eq!(refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs[0] += 1), "canonical_scales");
+        assert_eq!(
+            refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().pairs.push(usize::MAX)),
+            "bootstrap.output_level"
+        );
+        assert!(pairs_fit(&[], 5, 9) && pairs_fit(&[9, 7], 5, 9));
+        for pairs in [[9, 8], [9, 9], [7, 9], [10, 8], [9, 6]] {
+            assert!(!pairs_fit(&pairs, 5, 9), "{pairs:?}");
+        }
+    }
+
+    /// `r[boot.modraise.range]`: the bound of every preset is what its description states, and an exact tail is below it.
+    #[test]
+    fn the_failure_probability_is_the_stated_one() {
+        for name in preset_names() {
+            let literal = ParameterLiteral::preset(name).unwrap();
+            let parameters = Parameters::new(&literal).unwrap();
+            let bound = parameters.wrap_failure();
+            let stated =
+                literal.description.split("with probability below 2^").nth(1).map(|bits| bits.parse::<f64>().unwrap());
+            let Some(stated) = stated else {
+                assert_eq!(bound, 0.0, "{name}");
+                continue;
+            };
+            assert!(bound <= stated.exp2() && bound > (stated - 1.0).exp2(), "{name}: {bound:e}");
+            let boot = parameters.bootstrap().unwrap();
+            let message = 2f64.powf(-f64::from(boot.message_ratio));
+            let exact = |x: f64| irwin_hall_tail(boot.ephemeral_weight as u32, x);
+            let range = f64::from(boot.range);
+            let exact = parameters.n() as f64 * (exact(range - 0.5 - message) + exact(range + 0.5 - message));
+            assert!(exact <= bound && exact > 0.9 * bound, "{name}: {exact:e} of {bound:e}");
+        }
+        assert_eq!(refused_bootstrap(|l| l.bootstrap.as_mut().unwrap().range -= 1), "bootstrap.range");
+    }
+
+    /// `Pr(X >= x)` for the sum `X` of `h` independent numbers that are uniform in `[-1/2, 1/2]`, exactly (Irwin 1927, Hall 1927).
+    fn irwin_hall_tail(h: u32, x: f64) -> f64 {
+        let start = Rational::from((h, 2)) - Rational::from_f64(x).unwrap();
+        let term = |k: u32| {
+            let y = start.clone() - k;
+            let sign = if k % 2 == 0 { 1 } else { -1 };
+            (y > 0).then(|| y.pow(h) * Integer::from(Integer::binomial_u(h, k)) * sign)
+        };
+        let sum = (0..=h).filter_map(term).fold(Rational::new(), |sum, term| sum + term);
+        (sum / Integer::from(Integer::factorial(h))).to_f64()
     }
 
     #[test]

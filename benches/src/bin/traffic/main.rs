@@ -21,7 +21,7 @@ use passes::{Shape, Work};
 use std::collections::BTreeMap;
 use touchstone_benches::Fixture;
 use touchstone_ckks::circuits::linear::LinearMap;
-use touchstone_ckks::{Complex64, Encoder, Evaluator};
+use touchstone_ckks::{Complex64, Encoder, Evaluator, Seed, encrypt_public};
 
 /// Rotations of the hoisted case.
 const ROTATIONS: [i64; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -141,11 +141,20 @@ fn operations(fixture: &Fixture) -> Result<Vec<Operation<'static>>, Box<dyn std:
     let (e, x, y) = with();
     add("add", 6 * chain, shape.add(), Box::new(move || drop(e.add(&x, &y))));
     let (e, x, _) = with();
-    add("multiply by plaintext", 5 * chain, shape.mul_plain(), Box::new(move || drop(e.mul_plain(&x, &plain))));
+    let (least, plain) = (5 * chain - 2, std::rc::Rc::new(plain));
+    let p = plain.clone();
+    add("multiply by plaintext", 5 * chain, shape.mul_plain(), Box::new(move || drop(e.mul_plain(&x, &p))));
+    let (e, x, _) = with();
+    let p = plain.clone();
+    let work = shape.mul_plain_rescale();
+    add("the same, rescaled", least, work, Box::new(move || drop(e.mul_plain_rescale(&x, &p))));
     let (e, x, _) = with();
     add("rescale", 4 * chain - 2, shape.rescale(), Box::new(move || drop(e.rescale(&x))));
     let c = encoder.clone();
     add("encode", chain + 1, shape.encode(), Box::new(move || drop(c.encode(&values, level, scale))));
+    let (c, public, seed) = (context.clone(), fixture.generator().public_key(fixture.secret())?, Seed::insecure(3));
+    let run = Box::new(move || drop(encrypt_public(&c, &public, &plain, &seed, 0)));
+    add("encrypt, public key", 5 * chain + 2, shape.encrypt(), run);
     let (e, x, y) = with();
     let least = 6 * chain - 2 + key;
     add("multiply, relin, rescale", least, shape.mul_rescale(), Box::new(move || drop(e.mul_rescale(&x, &y))));

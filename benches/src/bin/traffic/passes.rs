@@ -4,7 +4,7 @@
 //!
 //! | pass | reads | writes |
 //! |---|---|---|
-//! | transform in place | 1 | 1 |
+//! | transform in place, or of a row to a limb | 1 | 1 |
 //! | inverse transform to centred rows | 1 | 1 |
 //! | base conversion of `r` rows to a group of up to [`GROUP`] limbs, part by part | `r` | one per limb |
 //! | key product of `d` digits | `3 d`: lifts and both halves of the key | 2 |
@@ -179,11 +179,28 @@ impl Shape {
         pointwise(4 * self.chain, 7 * self.chain)
     }
 
-    /// `Evaluator::rescale`: per polynomial and remaining limb a reduced copy of the last one, a transform, the tail.
+    /// `Evaluator::rescale`: per polynomial the last limb to a row, and per remaining limb a transform of that row with the tail, which
+    /// reads the limb, on its blocks.
     pub fn rescale(self) -> Work {
         let rest = self.chain - 1;
-        let poly = moved(2.0) + transforms(1) + moved(2.0 * rest as f64) + transforms(rest) + pointwise(rest, 3 * rest);
-        poly * 2
+        (transforms(1) + transforms(rest) + pointwise(rest, rest)) * 2
+    }
+
+    /// `Evaluator::mul_plain_rescale`: the product of the last limb, then as [`Shape::rescale`] with a product in the tail. A limb of the
+    /// plaintext is read once for both polynomials.
+    pub fn mul_plain_rescale(self) -> Work {
+        let rest = self.chain - 1;
+        let last = pointwise(1, 3) + transforms(1);
+        let poly = last + transforms(rest) + pointwise(2 * rest, rest);
+        poly * 2 + moved(rest as f64)
+    }
+
+    /// `encrypt_public`: `v` and two remainders modulo the first special prime, then per limb `v` and both halves with their tails, which read
+    /// `v`, the key and for one half the plaintext. Draws are not counted.
+    pub fn encrypt(self) -> Work {
+        let special = transforms(1) + (pointwise(1, 3) + transforms(1) + moved(2.0)) * 2;
+        let half = transforms(self.chain) + pointwise(2 * self.chain, 2 * self.chain);
+        special + transforms(self.chain) + half * 2 + moved(self.chain as f64)
     }
 
     /// `Evaluator::mul_rescale`.
@@ -202,9 +219,9 @@ impl Shape {
         self.decompose() + self.lift() + each * count
     }
 
-    /// `Encoder::encode`: slots to coefficients (read and written once), then a reduction and a transform per limb.
+    /// `Encoder::encode`: slots to coefficients and those to a row (read and written once each), then a transform of the row per limb.
     pub fn encode(self) -> Work {
-        moved(2.0 + 2.0 * self.chain as f64) + transforms(self.chain)
+        moved(4.0) + transforms(self.chain)
     }
 
     /// `PreparedMap::apply` with full plaintexts kept as coefficients: `babies` and `giants` are steps that are not 0, both

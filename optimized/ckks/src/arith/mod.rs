@@ -17,7 +17,7 @@ mod packed;
 mod tests;
 
 pub use base::{BaseConverter, MAX_BASIS};
-pub use kernels::{KernelKind, Kernels, MAX_DIGITS, MAX_TERMS};
+pub use kernels::{KernelKind, Kernels, MAX_DIGITS, MAX_INTEGER, MAX_TERMS};
 pub use modulus::{MAX_MODULUS, MIN_MODULUS, Modulus};
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, apply_galois_coeff, galois_permutation};
 pub use packed::PackedLimb;

@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use super::kernels::avx2::FmaRoots;
+use super::kernels::{avx2::FmaRoots, ifma::IfmaRoots};
 use super::{ArithError, Modulus};
 
 /// Smallest supported `log2 N`.
@@ -27,6 +27,8 @@ pub struct NttTable {
     scalar: OnceLock<ShoupRoots>,
     #[cfg(target_arch = "x86_64")]
     fma: OnceLock<FmaRoots>,
+    #[cfg(target_arch = "x86_64")]
+    ifma: OnceLock<IfmaRoots>,
 }
 
 /// Roots in bit-reversed order with their Shoup constants: entry `k` is `psi^brv(k)` (forward) or
@@ -76,6 +78,8 @@ impl NttTable {
             scalar: OnceLock::new(),
             #[cfg(target_arch = "x86_64")]
             fma: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            ifma: OnceLock::new(),
         }
     }
 
@@ -133,6 +137,12 @@ impl NttTable {
     #[cfg(target_arch = "x86_64")]
     pub(in crate::arith) fn fma_roots(&self) -> &FmaRoots {
         self.fma.get_or_init(|| FmaRoots::new(self))
+    }
+
+    /// The roots of the kernels in 52-bit integers.
+    #[cfg(target_arch = "x86_64")]
+    pub(in crate::arith) fn ifma_roots(&self) -> &IfmaRoots {
+        self.ifma.get_or_init(|| IfmaRoots::new(self))
     }
 
     /// `root^brv(k)` for `k` in `0..N`.

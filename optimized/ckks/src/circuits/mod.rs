@@ -13,9 +13,9 @@ pub(crate) mod testing;
 
 use crate::{Ciphertext, CkksError, Evaluator};
 
-/// Refuses a ciphertext that has fewer than `depth` levels or not the canonical scale of its level.
+/// Refuses a ciphertext that is fewer than `depth` steps above the bottom or has not the canonical scale of its level.
 fn check_input(operation: &'static str, evaluator: &Evaluator, ct: &Ciphertext, depth: usize) -> Result<(), CkksError> {
-    if ct.level() < depth {
+    if evaluator.context().parameters().below(ct.level(), depth).is_none() {
         return Err(CkksError::LevelExhausted { operation, expected: depth, got: ct.level() });
     }
     let expected = evaluator.context().parameters().canonical_scale(ct.level());

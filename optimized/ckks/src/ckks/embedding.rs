@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn kernels() -> impl Iterator<Item = Kernels> {
-        [KernelKind::Scalar, KernelKind::Avx2].into_iter().filter_map(|kind| Kernels::with_kind(kind).ok())
+        KernelKind::available().filter_map(|kind| Kernels::with_kind(kind).ok())
     }
 
     #[test]

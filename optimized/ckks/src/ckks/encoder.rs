@@ -4,6 +4,7 @@ use super::ciphertext::Plaintext;
 use super::context::Context;
 use super::embedding::Embedding;
 use crate::CkksError;
+use crate::arith::MAX_INTEGER;
 use crate::instrument::{self, Operation};
 use crate::ring::{Form, Poly};
 use num_complex::Complex64;
@@ -195,11 +196,23 @@ impl Encoder {
     fn plaintext(&self, coefficients: &[i64], level: usize, scale: f64) -> Plaintext {
         let ring = self.context.ring();
         let mut poly = ring.scratch(level, false, Form::Eval);
+        let mut row = self.context.scratch_row();
+        let mut bound = 0.0f64;
+        for (x, &c) in row.iter_mut().zip(coefficients) {
+            *x = c as f64;
+            bound = bound.max(x.abs());
+        }
         let scope = instrument::scope();
         poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
             let _scope = scope.enter();
-            ring.kernels().reduce_signed(ring.modulus(i), limb, coefficients);
-            ring.kernels().ntt(ring.table(i), limb);
+            let table = ring.table(i);
+            if bound <= MAX_INTEGER {
+                // The row holds the integers exactly.
+                ring.kernels().ntt_integers(table, limb, &row, bound);
+            } else {
+                ring.kernels().reduce_signed(table.modulus(), limb, coefficients);
+                ring.kernels().ntt(table, limb);
+            }
         });
         Plaintext { poly, scale, fingerprint: self.context.parameters().fingerprint() }
     }

@@ -1,18 +1,15 @@
 //! Encryption and decryption (`r[ckks.encrypt.*]`, `r[ckks.decrypt]`).
 
 use super::ciphertext::{Ciphertext, Plaintext};
-use super::context::{Context, small_limb};
+use super::context::Context;
 use super::keygen::masked;
 use super::keys::{PublicKey, SecretKey, stream_keys, uniform_poly};
-use super::sampler::{Seed, StreamKey};
+use super::sampler::{Seed, Stream, StreamKey};
 use crate::CkksError;
-use crate::ring::{Form, Limb, Poly};
+use crate::ring::{Buffer, Form, Limb, Poly, columns};
 use rayon::prelude::*;
 use touchstone_spec::sampling::domain;
 use zeroize::Zeroize;
-
-/// Residues that are combined at once, within the first-level cache.
-const BLOCK: usize = 1024;
 
 /// The keys of the streams that [`encrypt_secret`] draws the uniform half of ciphertext `index` from, one per limb.
 /// They may be sent in place of that half.
@@ -64,88 +61,100 @@ pub fn encrypt_public(
     let operation = "encrypt_public";
     context.check_fingerprint(operation, &public.fingerprint)?;
     context.check_fingerprint(operation, &plain.fingerprint)?;
-    let (level, n) = (plain.level(), context.parameters().n());
-    let mut ternary = seed.stream(domain::ENCRYPT_TERNARY, index, 0, 0).ternary(n);
-    let masks = Masks::new(context, &ternary, level);
-    ternary.zeroize();
-    let half = |key: &Poly, error_domain: u32, plain: Option<&Poly>| {
-        let mut errors = seed.stream(error_domain, index, 0, 0).gaussian(n);
-        let half = masks.half(context, key, &errors, plain);
-        errors.zeroize();
-        half
-    };
-    let c0 = half(&public.b, domain::ENCRYPT_ERROR_0, Some(&plain.poly));
-    let c1 = half(&public.a, domain::ENCRYPT_ERROR_1, None);
-    Ok(Ciphertext { polys: vec![c0, c1], scale: plain.scale, fingerprint: plain.fingerprint })
+    let masks = Masks::new(context, seed, index);
+    let remainders = [
+        masks.remainder(context, &public.b, seed.stream(domain::ENCRYPT_ERROR_0, index, 0, 0)),
+        masks.remainder(context, &public.a, seed.stream(domain::ENCRYPT_ERROR_1, index, 0, 0)),
+    ];
+    let polys = masks.divide(context, public, &remainders, &plain.poly);
+    Ok(Ciphertext { polys, scale: plain.scale, fingerprint: plain.fingerprint })
 }
 
-/// The ternary `v` of one encryption over `R_{Q_l p_0}`, in evaluation form. Erased when dropped.
+/// The ternary `v` of one encryption. Erased when dropped.
 struct Masks {
-    /// Modulo the chain primes.
-    chain: Poly,
-    /// Modulo the first special prime.
+    /// Coefficients.
+    row: Buffer<f64>,
+    /// Evaluation form modulo the first special prime.
     special: Limb,
 }
 
 impl Drop for Masks {
     fn drop(&mut self) {
-        self.chain.erase();
+        self.row.zeroize();
         self.special.zeroize();
     }
 }
 
+/// A limb that is erased when dropped.
+struct Erased(Limb);
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 impl Masks {
-    fn new(context: &Context, ternary: &[i8], level: usize) -> Self {
+    fn new(context: &Context, seed: &Seed, index: u32) -> Self {
         let ring = context.ring();
-        let table = ring.table(ring.chain_len());
-        let mut special = context.scratch_limb();
-        small_limb(table.modulus(), ternary, &mut special);
-        ring.kernels().ntt(table, &mut special);
-        Self { chain: context.small_poly(ternary, level, false), special }
+        let mut ternary = seed.stream(domain::ENCRYPT_TERNARY, index, 0, 0).ternary(ring.n());
+        let (mut row, mut special) = (context.scratch_row(), context.scratch_limb());
+        row.iter_mut().zip(&ternary).for_each(|(x, &c)| *x = f64::from(c));
+        ternary.zeroize();
+        ring.kernels().ntt_integers(ring.table(ring.chain_len()), &mut special, &row, 1.0);
+        Self { row, special }
     }
 
-    /// `(u - <u>_{p_0}) / p_0`, `u = v key + e`, plus `plain` if given.
+    /// `r - e` with `r = <v key + e>_{p_0}`, integers of magnitude below `p_0 / 2 + 2^7`; `e` is drawn from `errors`.
     ///
-    /// With `r = <u>_{p_0}` the result modulo `q_j` is `(v key - (r - e)) / p_0`: one transform, of `r - e`.
-    fn half(&self, context: &Context, key: &Poly, errors: &[i8], plain: Option<&Poly>) -> Poly {
-        let (ring, level) = (context.ring(), self.chain.level());
-        let (kernels, first_special) = (ring.kernels(), ring.chain_len());
-        let p0 = ring.modulus(first_special);
-        let mut remainder = context.scratch_limb();
-        kernels.mul(p0, &mut remainder, &self.special, key.special_limb(0));
-        kernels.intt(ring.table(first_special), &mut remainder);
-        let mut small = context.scratch_limb();
-        small_limb(p0, errors, &mut small);
-        kernels.add_assign(p0, &mut remainder, &small);
-        small.zeroize();
+    /// With `t = <v key>_{p_0}`, `r` is `t + e` up to a multiple of `p_0`, so `r - e` is `t` up to the same multiple.
+    fn remainder(&self, context: &Context, key: &Poly, mut errors: Stream) -> Buffer<f64> {
+        let (ring, kernels) = (context.ring(), context.ring().kernels());
+        let table = ring.table(ring.chain_len());
+        let (mut product, mut row) = (context.scratch_limb(), context.scratch_row());
+        kernels.mul(table.modulus(), &mut product, &self.special, key.special_limb(0));
+        kernels.intt_center(table, &mut row, &product, 1);
+        let mut errors = errors.gaussian(ring.n());
+        let (p0, half) = (table.modulus().value() as f64, (table.modulus().value() / 2) as f64);
+        for (t, &e) in row.iter_mut().zip(&errors) {
+            let sum = *t + f64::from(e);
+            *t -= if sum > half { p0 } else { 0.0 };
+            *t += if sum < -half { p0 } else { 0.0 };
+        }
+        errors.zeroize();
+        row
+    }
 
-        let mut result = ring.scratch(level, false, Form::Eval);
-        result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
-            let modulus = ring.modulus(j);
-            let (mut r, mut part) = (context.scratch_limb(), [0; BLOCK]);
-            let blocks = r.chunks_mut(BLOCK).zip(remainder.chunks(BLOCK)).zip(errors.chunks(BLOCK));
-            blocks.for_each(|((r, remainder), errors)| {
-                let part = &mut part[..errors.len()];
-                kernels.reduce_centered(remainder, p0, r, modulus);
-                small_limb(modulus, errors, part);
-                kernels.sub_assign(modulus, r, part);
-            });
-            kernels.ntt(ring.table(j), &mut r);
-            let inverse = modulus.inv(modulus.reduce_u64(p0.value()));
-            for start in (0..ring.n()).step_by(BLOCK.min(ring.n())) {
-                let range = start..start + BLOCK.min(ring.n());
-                let product = &mut part[..range.len()];
-                kernels.mul(modulus, product, &self.chain.limb(j)[range.clone()], &key.limb(j)[range.clone()]);
-                let (out, r) = (&mut out[range.clone()], &r[range.clone()]);
-                match plain {
-                    Some(plain) => {
-                        kernels.sub_mul_scalar_add(modulus, out, product, r, inverse, &plain.limb(j)[range]);
-                    }
-                    None => kernels.sub_mul_scalar(modulus, out, product, r, inverse),
+    /// `(u - <u>_{p_0}) / p_0`, `u = v key + e`, for both halves of the key, the first plus `plain`.
+    ///
+    /// With `r = <u>_{p_0}` the result modulo `q_j` is `(v key - (r - e)) / p_0`: one transform, of `r - e`. All that needs `v` modulo
+    /// `q_j` is done before the next prime.
+    fn divide(&self, context: &Context, public: &PublicKey, remainders: &[Buffer<f64>; 2], plain: &Poly) -> Vec<Poly> {
+        let (ring, kernels, level) = (context.ring(), context.ring().kernels(), plain.level());
+        let p0 = ring.modulus(ring.chain_len()).value();
+        let bound = (p0 / 2) as f64 - f64::from(i8::MIN);
+        let mut halves = vec![ring.scratch(level, false, Form::Eval), ring.scratch(level, false, Form::Eval)];
+        let limbs = columns(&mut halves).into_par_iter().enumerate();
+        limbs.for_each_init(
+            || Erased(context.scratch_limb()),
+            |v, (j, outs)| {
+                let (modulus, table, v) = (ring.modulus(j), ring.table(j), &mut v.0[..]);
+                let inverse = modulus.inv(modulus.reduce_u64(p0));
+                kernels.ntt_integers(table, v, &self.row, 1.0);
+                let keys = [public.b.limb(j), public.a.limb(j)];
+                for (half, ((out, key), remainder)) in outs.into_iter().zip(keys).zip(remainders).enumerate() {
+                    kernels.ntt_integers_then(table, out, remainder, bound, |start, values| {
+                        let range = start..start + values.len();
+                        let factors = [&v[range.clone()], &key[range.clone()]];
+                        match half {
+                            0 => kernels.product_tail_add(modulus, values, factors, inverse, &plain.limb(j)[range]),
+                            _ => kernels.product_tail(modulus, values, factors, inverse),
+                        }
+                    });
                 }
-            }
-        });
-        result
+            },
+        );
+        halves
     }
 }
 

@@ -194,14 +194,16 @@ impl Evaluator {
         Ok(Ciphertext { polys, scale: a.scale, fingerprint: a.fingerprint })
     }
 
-    /// Takes a ciphertext of level 0 to the top level with the given label (`r[boot.modraise]`): every coefficient becomes
-    /// its centred residue modulo `q_0`, so the message gains multiples of `q_0`.
+    /// Takes a ciphertext of level 0 to `level` with the given label (`r[boot.modraise]`, `r[boot.sparse.modraise]`): every
+    /// coefficient becomes its centred residue modulo `q_0`, so the message gains multiples of `q_0`.
     ///
     /// # Errors
-    /// [`CkksError::Level`] at another level; [`CkksError::Argument`] for a bad label; [`CkksError::Fingerprint`].
-    pub fn mod_raise(&self, a: &Ciphertext, label: f64) -> Result<Ciphertext, CkksError> {
+    /// [`CkksError::Level`] at another level than 0, or towards one above the top; [`CkksError::Argument`] for a bad label;
+    /// [`CkksError::Fingerprint`].
+    pub fn mod_raise(&self, a: &Ciphertext, level: usize, label: f64) -> Result<Ciphertext, CkksError> {
         let operation = "mod_raise";
         self.context().check_fingerprint(operation, &a.fingerprint)?;
+        self.context().check_level(operation, level)?;
         if a.level() != 0 {
             return Err(CkksError::Level { operation, expected: 0, got: a.level() });
         }
@@ -210,14 +212,14 @@ impl Evaluator {
             return Err(CkksError::Argument { operation, expected, got: label.to_string() });
         }
         let ring = self.context().ring();
-        let (kernels, top) = (ring.kernels(), self.context().parameters().max_level());
+        let kernels = ring.kernels();
         let _operation = instrument::within(Operation::RaiseModulus);
         let scope = instrument::scope();
         let raise = |poly: &Poly| {
             let mut coefficients = self.context().scratch_limb();
             coefficients.copy_from_slice(poly.limb(0));
             kernels.intt(ring.table(0), &mut coefficients);
-            let mut raised = ring.scratch(top, false, Form::Eval);
+            let mut raised = ring.scratch(level, false, Form::Eval);
             raised.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
                 let _scope = scope.enter();
                 kernels.reduce_centered(&coefficients, ring.modulus(0), limb, ring.modulus(i));
@@ -227,6 +229,32 @@ impl Evaluator {
         };
         let polys = a.polys.iter().map(raise).collect();
         Ok(Ciphertext { polys, scale: label, fingerprint: a.fingerprint })
+    }
+
+    /// Multiplies by the inverse of a number modulo `Q_l` (`r[boot.sparse.trace]`): level and label unchanged. The
+    /// message is no small integer polynomial afterwards, until it is multiplied by the number again.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] for a multiple of a prime of the level, 0 included; [`CkksError::Fingerprint`].
+    pub fn mul_inverse(&self, a: &Ciphertext, number: u64) -> Result<Ciphertext, CkksError> {
+        let operation = "mul_inverse";
+        self.context().check_fingerprint(operation, &a.fingerprint)?;
+        let ring = self.context().ring();
+        if (0..=a.level()).any(|i| ring.modulus(i).reduce_u64(number) == 0) {
+            let expected = "a number that is invertible modulo every prime";
+            return Err(CkksError::Argument { operation, expected, got: number.to_string() });
+        }
+        let _operation = instrument::operation(Operation::MultiplyConstant, a.level());
+        let scope = instrument::scope();
+        let mut product = a.clone();
+        for poly in &mut product.polys {
+            poly.limbs_mut().par_iter_mut().enumerate().for_each(|(i, limb)| {
+                let _scope = scope.enter();
+                let modulus = ring.modulus(i);
+                ring.kernels().mul_scalar_assign(modulus, limb, modulus.inv(modulus.reduce_u64(number)));
+            });
+        }
+        Ok(product)
     }
 
     /// Switches a ciphertext back from the ephemeral secret (`r[boot.switch.from-ephemeral]`, error `r[noise.keyswitch]`):

@@ -16,7 +16,7 @@ mod keys;
 pub(crate) mod keyswitch;
 mod multiply;
 pub mod noise;
-mod params;
+pub(crate) mod params;
 mod rescale;
 mod sampler;
 pub mod serialise;

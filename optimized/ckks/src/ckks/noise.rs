@@ -117,6 +117,8 @@ pub struct NoiseModel {
     first_special: f64,
     digit_size: usize,
     scales: Vec<f64>,
+    /// Whether a level lies between the primes of a pair, where no ciphertext is canonical (`r[ckks.step]`).
+    within_pair: Vec<bool>,
 }
 
 impl NoiseModel {
@@ -133,6 +135,7 @@ impl NoiseModel {
             first_special: parameters.special()[0] as f64,
             digit_size: parameters.digit_size(),
             scales: (0..=parameters.max_level()).map(|level| parameters.canonical_scale(level)).collect(),
+            within_pair: (0..=parameters.max_level()).map(|level| parameters.is_pair(level + 1)).collect(),
         }
     }
 
@@ -220,8 +223,9 @@ impl NoiseModel {
     #[must_use]
     pub fn step_error(&self, from: usize, to: usize, factor: f64) -> StepError {
         let rescale = std::f64::consts::SQRT_2 * factor * self.step_deviation(from, to);
-        let smallest = self.scales[to..=from].iter().copied().fold(f64::INFINITY, f64::min);
-        let largest = self.scales[to..=from].iter().copied().fold(0.0, f64::max);
+        let scales = || (to..=from).filter(|level| !self.within_pair[*level]).map(|level| self.scales[level]);
+        let smallest = scales().fold(f64::INFINITY, f64::min);
+        let largest = scales().fold(0.0, f64::max);
         // A constant's own scale is T/s: at least the square of the smallest over the largest canonical scale.
         let constant = constant_rounding(smallest * smallest / largest);
         StepError { rescale, constant }

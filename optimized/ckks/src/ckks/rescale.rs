@@ -5,7 +5,7 @@ use super::context::Context;
 use super::evaluator::{Evaluator, constant_integers, gaussian_values};
 use crate::CkksError;
 use crate::instrument::{self, Operation};
-use crate::ring::Poly;
+use crate::ring::{Buffer, Poly, columns};
 use num_complex::Complex64;
 use rayon::prelude::*;
 
@@ -16,19 +16,34 @@ const BLOCK: usize = 1024;
 fn rescale_poly(context: &Context, x: &Poly) -> Poly {
     let (level, ring) = (x.level(), context.ring());
     let kernels = ring.kernels();
-    let mut last = context.scratch_limb();
-    last.copy_from_slice(x.limb(level));
-    kernels.intt(ring.table(level), &mut last);
+    let last = centred(context, x.limb(level), level);
     let mut result = ring.scratch(level - 1, false, x.form());
     let scope = instrument::scope();
     result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
         let _scope = scope.enter();
-        let mut rho = context.scratch_limb();
-        kernels.reduce_centered(&last, ring.modulus(level), &mut rho, ring.modulus(j));
-        kernels.ntt(ring.table(j), &mut rho);
-        kernels.sub_mul_scalar(ring.modulus(j), out, x.limb(j), &rho, context.chain_inverse(level, j));
+        let (modulus, inverse, mut rho) = (ring.modulus(j), context.chain_inverse(level, j), [0; BLOCK]);
+        kernels.ntt_integers_then(ring.table(j), out, &last, half(context, level), |start, values| {
+            let x = &x.limb(j)[start..start + values.len()];
+            for (values, x) in values.chunks_mut(BLOCK).zip(x.chunks(BLOCK)) {
+                let rho = &mut rho[..values.len()];
+                rho.copy_from_slice(values);
+                kernels.sub_mul_scalar(modulus, values, x, rho, inverse);
+            }
+        });
     });
     result
+}
+
+/// A limb modulo `q_level` in evaluation form as its coefficients' centred representatives.
+fn centred(context: &Context, limb: &[u64], level: usize) -> Buffer<f64> {
+    let mut row = context.scratch_row();
+    context.ring().kernels().intt_center(context.ring().table(level), &mut row, limb, 1);
+    row
+}
+
+/// The largest centred representative modulo `q_level`.
+fn half(context: &Context, level: usize) -> f64 {
+    (context.ring().modulus(level).value() / 2) as f64
 }
 
 /// `Rescale((k_0 + k_1 X^(N/2)) x)` of the limbs `q_0..q_level`, the same integers as one after the other (`r[ckks.fused]`).
@@ -42,7 +57,7 @@ fn rescale_product(context: &Context, x: &Poly, k: [i64; 2], level: usize) -> Po
     let values = gaussian_values(ring.modulus(level), ring.imaginary(level), k);
     kernels.mul_scalar(ring.modulus(level), &mut last[..half], &x.limb(level)[..half], values[0]);
     kernels.mul_scalar(ring.modulus(level), &mut last[half..], &x.limb(level)[half..], values[1]);
-    kernels.intt(ring.table(level), &mut last);
+    let last = centred(context, &last, level);
     let mut result = ring.scratch(level - 1, false, x.form());
     let scope = instrument::scope();
     result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
@@ -50,8 +65,7 @@ fn rescale_product(context: &Context, x: &Poly, k: [i64; 2], level: usize) -> Po
         let modulus = ring.modulus(j);
         let inverse = context.chain_inverse(level, j);
         let mut r = context.scratch_limb();
-        kernels.reduce_centered(&last, ring.modulus(level), &mut r, modulus);
-        kernels.ntt(ring.table(j), &mut r);
+        kernels.ntt_integers(ring.table(j), &mut r, &last, self::half(context, level));
         let values = gaussian_values(modulus, ring.imaginary(j), k);
         let (low, high) = out.split_at_mut(half);
         // r (1 - 1/q_l) - r is -r / q_l.
@@ -64,30 +78,31 @@ fn rescale_product(context: &Context, x: &Poly, k: [i64; 2], level: usize) -> Po
     result
 }
 
-/// `Rescale(x m)`, the same integers as one after the other (`r[ckks.fused]`): no product is stored but that of the last limb.
-fn rescale_plain_product(context: &Context, x: &Poly, m: &Poly) -> Poly {
-    let (level, ring) = (x.level(), context.ring());
+/// `Rescale(x m)` of both or all three polynomials, the same integers as one after the other (`r[ckks.fused]`): no product is stored
+/// but those of the last limb, and every limb of `m` serves all polynomials before the next one is read.
+fn rescale_plain_products(context: &Context, polys: &[Poly], m: &Poly) -> Vec<Poly> {
+    let (level, ring) = (m.level(), context.ring());
     let kernels = ring.kernels();
-    let mut last = context.scratch_limb();
-    kernels.mul(ring.modulus(level), &mut last, x.limb(level), m.limb(level));
-    kernels.intt(ring.table(level), &mut last);
-    let mut result = ring.scratch(level - 1, false, x.form());
     let scope = instrument::scope();
-    result.limbs_mut().par_iter_mut().enumerate().for_each(|(j, out)| {
+    let last_limb = |x: &Poly| {
+        let _scope = scope.enter();
+        let mut product = context.scratch_limb();
+        kernels.mul(ring.modulus(level), &mut product, x.limb(level), m.limb(level));
+        centred(context, &product, level)
+    };
+    let last: Vec<Buffer<f64>> = polys.par_iter().map(last_limb).collect();
+    let mut results: Vec<Poly> = polys.iter().map(|x| ring.scratch(level - 1, false, x.form())).collect();
+    columns(&mut results).into_par_iter().enumerate().for_each(|(j, outs)| {
         let _scope = scope.enter();
         let (modulus, inverse) = (ring.modulus(j), context.chain_inverse(level, j));
-        let mut rho = context.scratch_limb();
-        kernels.reduce_centered(&last, ring.modulus(level), &mut rho, modulus);
-        kernels.ntt(ring.table(j), &mut rho);
-        let mut product = [0; BLOCK];
-        let blocks = out.chunks_mut(BLOCK).zip(rho.chunks(BLOCK));
-        for ((out, rho), (x, m)) in blocks.zip(x.limb(j).chunks(BLOCK).zip(m.limb(j).chunks(BLOCK))) {
-            let product = &mut product[..out.len()];
-            kernels.mul(modulus, product, x, m);
-            kernels.sub_mul_scalar(modulus, out, product, rho, inverse);
+        for ((out, x), last) in outs.into_iter().zip(polys).zip(&last) {
+            kernels.ntt_integers_then(ring.table(j), out, last, half(context, level), |start, values| {
+                let range = start..start + values.len();
+                kernels.product_tail(modulus, values, [&x.limb(j)[range.clone()], &m.limb(j)[range]], inverse);
+            });
         }
     });
-    result
+    results
 }
 
 impl Evaluator {
@@ -103,13 +118,9 @@ impl Evaluator {
         instrument::count(Operation::MultiplyPlain, level, 1);
         instrument::read_plaintext(plain.poly.limb_count() * self.context().ring().n());
         let _operation = instrument::operation(Operation::Rescale, level);
-        let scope = instrument::scope();
-        let product = |poly| {
-            let _scope = scope.enter();
-            rescale_plain_product(self.context(), poly, &plain.poly)
-        };
         let scale = self.rescaled_label(a.scale * plain.scale, level);
-        Ok(Ciphertext { polys: a.polys.par_iter().map(product).collect(), scale, fingerprint: a.fingerprint })
+        let polys = rescale_plain_products(self.context(), &a.polys, &plain.poly);
+        Ok(Ciphertext { polys, scale, fingerprint: a.fingerprint })
     }
 
     /// Divides by `q_l` (`r[ckks.rescale]`, error `r[noise.rescale]`): level `l` to `l - 1`, scale `s` to `fl(s / q_l)`.
@@ -137,6 +148,27 @@ impl Evaluator {
         }
     }
 
+    /// One rescale, or two at the level of a pair (`r[ckks.step]`, error `r[noise.rescale]`).
+    ///
+    /// # Errors
+    /// As [`Evaluator::rescale`].
+    pub(crate) fn step(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.second(a.level(), self.rescale(a)?)
+    }
+
+    /// [`Evaluator::relinearise_rescale`], with a second rescale at the level of a pair (`r[ckks.step]`).
+    ///
+    /// # Errors
+    /// As [`Evaluator::relinearise_rescale`].
+    pub(crate) fn relinearise_step(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.second(a.level(), self.relinearise_rescale(a)?)
+    }
+
+    /// The rest of a step that started at `level`, after its first rescale.
+    fn second(&self, level: usize, rescaled: Ciphertext) -> Result<Ciphertext, CkksError> {
+        if self.context().parameters().is_pair(level) { self.rescale(&rescaled) } else { Ok(rescaled) }
+    }
+
     /// `fl(scale / q_level)`.
     pub(crate) fn rescaled_label(&self, scale: f64, level: usize) -> f64 {
         scale / self.context().parameters().chain()[level] as f64
@@ -160,8 +192,8 @@ impl Evaluator {
     /// Brings a ciphertext to a lower level and its canonical scale; a ciphertext that is at `level` already must be
     /// canonical and is copied.
     ///
-    /// From a higher level: drop to `level + 1`, multiply by the constant 1 and rescale
-    /// (errors `r[noise.scalar.mul]`, `r[noise.rescale]`). The scale of the input need not be canonical.
+    /// From a higher level: drop to the level above (`r[ckks.step]`; `level + 1` without pairs), multiply by the constant 1 and
+    /// rescale (errors `r[noise.scalar.mul]`, `r[noise.rescale]`). The scale of the input need not be canonical.
     ///
     /// # Errors
     /// [`CkksError::Level`] if `level` is above the ciphertext's; [`CkksError::Scale`] if it is the ciphertext's own and
@@ -180,8 +212,8 @@ impl Evaluator {
     }
 
     /// Multiplies by a constant and lands at `level`, which is below the ciphertext's, with the canonical scale: drop to
-    /// `level + 1`, multiply towards `fl(D D)` with `D` the canonical scale there, rescale
-    /// (errors `r[noise.scalar.mul]`, `r[noise.rescale]`).
+    /// the level above (`r[ckks.step]`; `level + 1` without pairs), multiply towards `fl(D D)` with `D` the canonical scale there,
+    /// rescale (errors `r[noise.scalar.mul]`, `r[noise.rescale]`).
     ///
     /// # Errors
     /// [`CkksError::LevelExhausted`] unless `level` is below the ciphertext's; [`CkksError::Argument`] as
@@ -193,28 +225,28 @@ impl Evaluator {
         constant: Complex64,
         level: usize,
     ) -> Result<Ciphertext, CkksError> {
-        if level >= a.level() {
-            let operation = "mul_const_to_level";
-            return Err(CkksError::LevelExhausted { operation, expected: level + 1, got: a.level() });
-        }
         let operation = "mul_const_to_level";
+        let parameters = self.context().parameters();
+        let above = parameters.above(level);
+        if above > a.level() {
+            return Err(CkksError::LevelExhausted { operation, expected: above, got: a.level() });
+        }
         self.context().check_fingerprint(operation, &a.fingerprint)?;
-        let canonical = self.context().parameters().canonical_scale(level + 1);
-        let target = canonical * canonical;
-        let (scale, expected) =
-            (self.rescaled_label(target, level + 1), self.context().parameters().canonical_scale(level));
+        let target = parameters.canonical_scale(above) * parameters.canonical_scale(above);
+        let scale = self.rescaled_label(target, above);
+        let expected = parameters.canonical_scale(above - 1);
         if scale != expected {
             return Err(CkksError::Scale { operation, expected, got: scale });
         }
         let k = constant_integers(operation, a, constant, target)?;
-        instrument::count(Operation::MultiplyConstant, level + 1, 1);
-        let _operation = instrument::operation(Operation::Rescale, level + 1);
+        instrument::count(Operation::MultiplyConstant, above, 1);
+        let _operation = instrument::operation(Operation::Rescale, above);
         let scope = instrument::scope();
         let rescale = |poly: &Poly| {
             let _scope = scope.enter();
-            rescale_product(self.context(), poly, k, level + 1)
+            rescale_product(self.context(), poly, k, above)
         };
         let polys = a.polys.par_iter().map(rescale).collect();
-        Ok(Ciphertext { polys, scale, fingerprint: a.fingerprint })
+        self.second(above, Ciphertext { polys, scale, fingerprint: a.fingerprint })
     }
 }

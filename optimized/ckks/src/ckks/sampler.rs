@@ -11,6 +11,8 @@ const CHUNK: usize = 4096;
 const BLOCK: usize = 16;
 /// Gaussian coefficients that are drawn at once.
 const TOGETHER: usize = 8;
+/// Entries of the Gaussian table that decide almost all coefficients.
+const COMMON: usize = 16;
 
 /// The 128-bit seed of a run (`r[sample.stream]`). Whoever knows it can derive the secret key. Erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -169,13 +171,24 @@ impl Stream {
 
     /// Uniform ternary coefficients (`r[sample.ternary]`).
     pub fn ternary(&mut self, n: usize) -> Vec<i8> {
-        let mut draw = || loop {
-            let byte = self.byte();
-            if byte < 255 {
-                return (byte % 3) as i8 - 1;
+        let trit = |byte: u8| (byte % 3) as i8 - 1;
+        let mut coefficients = Vec::with_capacity(n);
+        while coefficients.len() < n {
+            if self.used == CHUNK {
+                self.refill();
             }
-        };
-        (0..n).map(|_| draw()).collect()
+            let block = &self.chunk[self.used / BLOCK];
+            let whole = self.used.is_multiple_of(BLOCK) && n - coefficients.len() >= BLOCK;
+            if whole && block.iter().all(|&byte| byte < 255) {
+                // A block without rejections at once: it maps without branches.
+                coefficients.extend(block.iter().map(|&byte| trit(byte)));
+                self.used += BLOCK;
+            } else {
+                // One byte, and the rest of its block so too.
+                coefficients.extend(Some(self.byte()).filter(|&byte| byte < 255).map(trit));
+            }
+        }
+        coefficients
     }
 
     /// Coefficients of which exactly `weight <= n` are -1 or 1 (`r[sample.fixed-weight]`).
@@ -199,22 +212,31 @@ impl Stream {
         for coefficients in coefficients.chunks_mut(TOGETHER) {
             let mut words = [0; TOGETHER];
             words[..coefficients.len()].fill_with(|| self.word());
-            // All entries are compared with all words, without branches: u and an entry are at most 2^63, so their difference
-            // wraps to a number of 2^63 or more exactly if the entry is above u.
-            let mut above = [0u64; TOGETHER];
-            for entry in GAUSSIAN_TABLE {
-                for (above, word) in above.iter_mut().zip(&words) {
-                    *above += (word >> 1).wrapping_sub(entry) >> 63;
-                }
-            }
-            for ((coefficient, word), above) in coefficients.iter_mut().zip(&words).zip(above) {
-                let magnitude = (GAUSSIAN_TABLE.len() as u64 - above) as i8;
+            // All entries are above a word that one of the first ones is above; others, one in a million, are compared with all.
+            let (first, last) = GAUSSIAN_TABLE.split_at(COMMON);
+            let above = entries_above(first, &words);
+            let rare = above.contains(&0);
+            let more = if rare { entries_above(last, &words) } else { [last.len() as u64; TOGETHER] };
+            for (((coefficient, word), above), more) in coefficients.iter_mut().zip(&words).zip(above).zip(more) {
+                let magnitude = (GAUSSIAN_TABLE.len() as u64 - above - more) as i8;
                 *coefficient = if word & 1 == 1 { -magnitude } else { magnitude };
             }
             words.zeroize();
         }
         coefficients
     }
+}
+
+/// For each `u = floor(word / 2)` the number of entries above it, without branches: `u` and an entry are at most `2^63`, so their
+/// difference wraps to a number of `2^63` or more exactly if the entry is above `u`.
+fn entries_above(entries: &[u64], words: &[u64; TOGETHER]) -> [u64; TOGETHER] {
+    let mut above = [0; TOGETHER];
+    for entry in entries {
+        for (above, word) in above.iter_mut().zip(words) {
+            *above += (word >> 1).wrapping_sub(*entry) >> 63;
+        }
+    }
+    above
 }
 
 #[cfg(test)]
@@ -268,11 +290,14 @@ mod tests {
         }
 
         let mut other = fresh();
-        for got in Stream::new(&key).gaussian(700) {
+        let mut rare = 0;
+        for got in Stream::new(&key).gaussian(3_000_000) {
             let x = word(&mut other);
             let magnitude = GAUSSIAN_TABLE.partition_point(|&entry| entry <= x / 2) as i8;
             assert_eq!(got, if x % 2 == 1 { -magnitude } else { magnitude });
+            rare += usize::from(magnitude as usize >= COMMON);
         }
+        assert!(rare > 0, "no coefficient needs the whole table");
 
         let mut other = fresh();
         let mut bytes = std::iter::from_fn(|| other.next()).filter(|&byte| byte < 255);

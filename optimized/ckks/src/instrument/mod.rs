@@ -74,7 +74,7 @@ impl Operation {
 pub enum Stage {
     /// What is in no other stage.
     Own,
-    /// Coefficients to evaluation form.
+    /// Coefficients to evaluation form, and what is done with the values in the same pass.
     ForwardTransform,
     /// Evaluation form to coefficients.
     InverseTransform,

@@ -94,13 +94,15 @@ impl Predictor {
             let got = format!("slots up to {:e}", a.magnitude);
             return Err(CkksError::Argument { operation, expected: "slots of absolute value at most 1", got });
         }
-        let level = a.level - plan.depth();
+        let exhausted = CkksError::LevelExhausted { operation, expected: plan.depth(), got: a.level };
+        let level = self.parameters().below(a.level, plan.depth()).ok_or(exhausted)?;
         let magnitude = polynomial.largest();
         if plan.root().is_none() {
             let zero = Prediction { magnitude: 0.0, deviation: 0.0, bound: 0.0, failure: 0.0, ..*a };
             return Ok(self.add_const(&zero, real(plan.constant())));
         }
-        let own = plan.deviation(self.model.step_deviation(a.level, level));
+        let rescale = self.model.step_deviation(a.level, level);
+        let own = plan.deviation(|_| rescale);
         let step = self.model.step_error(a.level, level, self.factor());
         let coefficients: f64 = polynomial.coefficients().iter().map(|c| c.abs()).sum();
         let labels = scale_label(2) * coefficients.max(1.0);
@@ -143,13 +145,14 @@ impl Predictor {
         let error = bootstrapper.predicted_error();
         let output = self.fresh(input, error.deviation);
         let bound = output.bound + SQRT_2 * error.approximation;
-        Ok(Prediction { level: to, scale: self.parameters().canonical_scale(to), bound, ..output })
+        let failure = output.failure + error.failure;
+        Ok(Prediction { level: to, scale: self.parameters().canonical_scale(to), bound, failure, ..output })
     }
 
     /// Degree 1, enough levels, canonical scale.
     fn check_input(&self, operation: &'static str, a: &Prediction, depth: usize) -> Result<(), CkksError> {
         check_degree(operation, a, 1)?;
-        if a.level < depth {
+        if self.parameters().below(a.level, depth).is_none() {
             return Err(CkksError::LevelExhausted { operation, expected: depth, got: a.level });
         }
         let expected = self.parameters().canonical_scale(a.level);

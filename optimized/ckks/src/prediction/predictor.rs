@@ -288,12 +288,14 @@ impl Predictor {
     /// # Errors
     /// [`CkksError::LevelExhausted`] unless `level` is below the ciphertext's.
     pub fn mul_const_to_level(&self, a: &Prediction, c: Complex64, level: usize) -> Result<Prediction, CkksError> {
-        if level >= a.level {
+        let above = self.parameters.above(level);
+        if above > a.level {
             let operation = "Predictor::mul_const_to_level";
-            return Err(CkksError::LevelExhausted { operation, expected: level + 1, got: a.level });
+            return Err(CkksError::LevelExhausted { operation, expected: above, got: a.level });
         }
-        let canonical = self.parameters.canonical_scale(level + 1);
-        self.rescale(&self.mul_const(&self.drop_level(a, level + 1)?, c, canonical * canonical))
+        let canonical = self.parameters.canonical_scale(above);
+        let rescaled = self.rescale(&self.mul_const(&self.drop_level(a, above)?, c, canonical * canonical))?;
+        if self.parameters.is_pair(above) { self.rescale(&rescaled) } else { Ok(rescaled) }
     }
 
     /// A lower level with its canonical scale ([`Evaluator::to_level`](crate::Evaluator::to_level)); a copy at its own level.

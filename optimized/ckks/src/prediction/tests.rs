@@ -262,6 +262,36 @@ fn bootstraps_stay_within_their_prediction() {
     }
 }
 
+/// `r[ckks.step]`: from two levels above a pair, `T_2`, `T_4` and the sum end where the steps of the book end.
+#[test]
+fn polynomials_across_a_pair_stay_within_their_prediction() {
+    let context = Context::new(Parameters::preset("toy-n5-boot-pair", Security::AllowInsecure).unwrap()).unwrap();
+    let pair = context.parameters().bootstrap().unwrap().pairs[0];
+    let generator = KeyGenerator::new(&context, Seed::insecure(62));
+    let secret = generator.secret_key();
+    let mut keys = EvaluationKeys::new();
+    keys.insert(generator.relinearisation_key(&secret, pair + 2).unwrap());
+    let ev = TrackedEvaluator::new(&Evaluator::new(&context, &keys));
+    let polynomial = Polynomial::chebyshev(vec![0.125, 0.0, -0.25, 0.0, 0.375, 0.0, 0.25]).unwrap();
+    let slots: Vec<_> = (0..context.parameters().slots()).map(|j| Complex64::new((j as f64).cos(), 0.0)).collect();
+    let encrypt = |level| ev.encrypt_secret(&secret, &slots, level, &Seed::insecure(63), 0).unwrap();
+    let ct = encrypt(pair + 2);
+    let low = ev.to_level(&encrypt(pair + 1), pair - 2).unwrap();
+    let value = ev.polynomial(&ct, &polynomial).unwrap();
+    for (result, expected) in
+        [(low, slots.clone()), (value, slots.iter().map(|x| polynomial.evaluate(x.re).into()).collect())]
+    {
+        assert_eq!(result.ciphertext().level(), pair - 2);
+        assert_eq!(result.ciphertext().scale(), context.parameters().canonical_scale(pair - 2));
+        let got = ev.encoder().decode(&decrypt(&context, &secret, result.ciphertext()).unwrap()).unwrap();
+        let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max);
+        println!("worst {worst:e}, bound {:e}", result.prediction().bound);
+        assert!(worst <= result.prediction().bound);
+    }
+    let between = ev.drop_level(&ct, pair - 1).unwrap();
+    assert!(matches!(ev.to_level(&between, pair - 2), Err(CkksError::LevelExhausted { .. })));
+}
+
 #[test]
 fn predictions_need_no_ciphertext() {
     let fixture = Fixture::new("toy-n8", 1);

@@ -7,4 +7,5 @@ mod poly;
 pub use basis::RingBasis;
 pub(crate) use buffer::Pool;
 pub use buffer::{Buffer, Limb};
+pub(crate) use poly::columns;
 pub use poly::{Form, Poly};

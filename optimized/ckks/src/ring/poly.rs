@@ -126,3 +126,13 @@ impl Poly {
         }
     }
 }
+
+/// Limb `i` of every polynomial, for all `i`: for work that reads something once for all of them.
+pub(crate) fn columns(polys: &mut [Poly]) -> Vec<Vec<&mut Limb>> {
+    let mut columns = Vec::new();
+    for poly in polys {
+        columns.resize_with(poly.limbs.len().max(columns.len()), Vec::new);
+        poly.limbs.iter_mut().zip(&mut columns).for_each(|(limb, column)| column.push(limb));
+    }
+    columns
+}

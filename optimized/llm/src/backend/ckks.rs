@@ -1,6 +1,6 @@
 //! The circuit on ciphertexts: a thin layer over `touchstone-ckks` that times every operation.
 
-use super::{Backend, Diagonals, Refresh, no_products, require_terms};
+use super::{Backend, Diagonals, Packing, Refresh, no_products, require_terms};
 use crate::error::{LlmError, Result};
 use crate::profile::{Meter, Operation, Profile, Profiler};
 use num_complex::Complex64;
@@ -148,9 +148,10 @@ impl Backend for Encrypted<'_> {
             expected: "a bootstrapper".to_owned(),
             got: "none".to_owned(),
         })?;
-        self.timed(Operation::Bootstrap, 0, 0, || match refresh.real {
-            true => bootstrapper.bootstrap_real(self.evaluator, a),
-            false => bootstrapper.bootstrap(self.evaluator, a),
+        self.timed(Operation::Bootstrap, 0, 0, || match refresh.packing {
+            Packing::Complex => bootstrapper.bootstrap(self.evaluator, a),
+            Packing::Real => bootstrapper.bootstrap_real(self.evaluator, a),
+            Packing::Periodic(period) => bootstrapper.bootstrap_sparse_real(self.evaluator, a, period),
         })
     }
 

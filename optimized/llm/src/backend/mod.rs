@@ -16,11 +16,31 @@ use touchstone_ckks::Parameters;
 /// Diagonals of a linear map: `(giant, baby)` to one value per slot, `None` for all zeros.
 pub type Diagonals<'a> = dyn Fn(usize, usize) -> Option<Vec<Complex64>> + Sync + 'a;
 
+/// What a bootstrap keeps of slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Packing {
+    /// Real and imaginary parts of all slots.
+    Complex,
+    /// Real parts of all slots; imaginary parts are dropped (`r[boot.real]`).
+    Real,
+    /// Real parts of slots that repeat with this period, a power of two from 2 to half the slots; copies are replaced by their mean
+    /// (`r[boot.sparse.input]`).
+    Periodic(usize),
+}
+
+impl Packing {
+    /// Real slots that repeat with a period, or not if the period is all slots or one.
+    #[must_use]
+    pub fn periodic(period: usize, slots: usize) -> Self {
+        if period > 1 && period < slots { Self::Periodic(period) } else { Self::Real }
+    }
+}
+
 /// What is known about slots that are bootstrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refresh {
-    /// Whether slots are real; imaginary parts are dropped then.
-    pub real: bool,
+    /// What is kept.
+    pub packing: Packing,
     /// How many slots a later sum may add up. Errors of approximation are functions of the values, so in a sum of `n` slots they may
     /// all have the same sign, unlike noise: a prediction counts their variance `n` times.
     pub summands: usize,
@@ -114,7 +134,7 @@ pub trait Backend {
     /// (`r[boot.input]`); gives its output level.
     ///
     /// # Errors
-    /// Parameters without bootstrapping, a lower level, missing keys.
+    /// Parameters without bootstrapping, a lower level, missing keys, a period that is not prepared.
     fn bootstrap(&self, a: &Self::Ct, refresh: Refresh) -> Result<Self::Ct>;
 
     /// Sum of products, relinearised once and rescaled once: level `l - 1`.

@@ -5,7 +5,7 @@
 
 use super::Run;
 use crate::artifact::Linear;
-use crate::backend::{Backend, Refresh, chebyshev_depth};
+use crate::backend::{Backend, Packing, Refresh, chebyshev_depth};
 use crate::circuit::{coefficients, projections};
 use crate::error::Result;
 use crate::plain::rotary_angle;
@@ -169,7 +169,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             let above = match mask.shrink > 1.0 {
                 true => {
                     backend.stage("bootstrapping");
-                    let raised = backend.bootstrap(above, Refresh { real: true, summands: 1 })?;
+                    let raised = backend.bootstrap(above, Refresh { packing: Packing::Real, summands: 1 })?;
                     let level = level.min(backend.level(&raised).saturating_sub(1));
                     backend.scale_to(&raised, mask.shrink, level)?
                 }

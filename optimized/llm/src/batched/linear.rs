@@ -14,8 +14,9 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         inputs: &[B::Ct],
         level: usize,
     ) -> Result<B::Ct> {
-        let weights = &weight.row(row)[first..first + inputs.len()];
-        let terms: Vec<(&B::Ct, f64)> = inputs.iter().zip(weights.iter().copied()).collect();
+        // An outline has no weights.
+        let at = |column: usize| if weight.is_outline() { 0.0 } else { weight.at(row, column) };
+        let terms: Vec<(&B::Ct, f64)> = inputs.iter().zip(first..).map(|(ct, column)| (ct, at(column))).collect();
         self.backend.weighted_sum(&terms, level)
     }
 

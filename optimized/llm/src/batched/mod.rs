@@ -25,11 +25,12 @@ pub use session::{bounds, fresh, predict, predict_tap};
 
 use crate::artifact::Model;
 use crate::backend::Backend;
-use crate::backend::dry::DryRun;
+use crate::backend::dry::{DryCiphertext, DryRun};
 use crate::circuit::{Held, Requirements, interval, logit_scale};
 use crate::error::{LlmError, Result};
-use crate::plan::costs::Costs;
-use crate::plan::{BlockPlan, Entry, Plan, Planned};
+use crate::plan::costs::{Costs, Units};
+use crate::plan::outline::Outline;
+use crate::plan::{BlockPlan, Entry, Pattern, Plan, Planned};
 use crate::tap::{Blind, Decode, Observer};
 use num_complex::Complex64;
 use places::Reported;
@@ -111,11 +112,31 @@ impl<'a> BatchedCircuit<'a> {
     /// # Errors
     /// [`LlmError::Levels`] where no placement of bootstraps has enough levels, naming the place.
     pub fn requirements(&self, parameters: &Parameters) -> Result<Requirements> {
-        let costs = Costs::new(parameters);
-        let plan = Plan::find(self, parameters, &costs)?;
-        let dry = DryRun::new(parameters, &costs);
-        self.run(&dry, &plan, &vec![plan.input_level(); self.ciphertexts()], &mut Blind)?;
-        Ok(Requirements { keys: dry.keys()?, bootstraps: dry.bootstraps(), plan })
+        // Placement must not depend on the machine, see `Units`.
+        let costs = Costs::new(parameters, Units::default())?;
+        self.outlined(|circuit| {
+            let plan = Plan::find(circuit, parameters, &costs)?;
+            let dry = circuit.dry_run(parameters, &costs, &plan)?;
+            Ok(Requirements { keys: dry.keys()?, bootstraps: dry.bootstraps(), plan })
+        })
+    }
+
+    /// Runs the circuit on levels alone.
+    ///
+    /// # Errors
+    /// As [`BatchedCircuit::run`].
+    pub fn dry_run<'c>(&self, parameters: &'c Parameters, costs: &'c Costs, plan: &Plan) -> Result<DryRun<'c>> {
+        let dry = DryRun::new(parameters, costs);
+        self.outlined(|circuit| {
+            circuit.run(&dry, plan, &dry.input(circuit.ciphertexts(), plan.input_level()), &mut Blind)
+        })?;
+        Ok(dry)
+    }
+
+    /// Calls `work` with the circuit of the same model without its weights.
+    fn outlined<T>(&self, work: impl FnOnce(&BatchedCircuit<'_>) -> Result<T>) -> Result<T> {
+        let outline = Outline::of(self.model, None);
+        work(&BatchedCircuit { model: outline.parts().0, layout: self.layout.clone(), lengths: self.lengths.clone() })
     }
 
     /// The prompt at a place of the batch: prompts fill it cyclically (`r[packing.batched.full]`).
@@ -229,23 +250,25 @@ impl Planned for BatchedCircuit<'_> {
         self.model
     }
 
-    fn stream_bootstraps(&self) -> usize {
-        self.ciphertexts().div_ceil(2)
+    fn pattern(&self, layer: usize) -> Pattern {
+        let prefix = format!("layers.{layer}.");
+        Pattern::of(self.model.polynomials.sites.iter().filter(|site| site.site.starts_with(&prefix)))
     }
 
-    fn levels_of_refresh(&self) -> usize {
-        1
+    fn dry_enter(&self, dry: &DryRun<'_>, exit: usize, entry: Entry) -> Result<()> {
+        let run = Run { circuit: self, backend: dry, observer: &mut Blind };
+        run.enter(&dry.input(self.ciphertexts(), exit), entry).map(|_| ())
     }
 
     fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize> {
         let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        let out = run.block(layer, vec![plan.entry.level; self.ciphertexts()], plan, Entry::at(0))?;
-        Ok(out.first().copied().unwrap_or(0))
+        let out = run.block(layer, dry.input(self.ciphertexts(), plan.entry.level), plan, Entry::at(0))?;
+        Ok(out.first().map_or(0, DryCiphertext::level))
     }
 
     fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()> {
         let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        run.head(vec![level; self.ciphertexts()], Entry::at(level)).map(|_| ())
+        run.head(dry.input(self.ciphertexts(), level), Entry::at(level)).map(|_| ())
     }
 }
 

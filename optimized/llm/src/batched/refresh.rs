@@ -1,7 +1,7 @@
 //! Bootstrapping of the stream, two channels at once (`r[packing.batched.refresh]`).
 
 use super::Run;
-use crate::backend::{Backend, Refresh};
+use crate::backend::{Backend, Packing, Refresh};
 use crate::circuit::Held;
 use crate::error::Result;
 use crate::plan::Entry;
@@ -25,7 +25,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     pub(super) fn refreshed(&self, x: &[B::Ct], level: Option<usize>) -> Result<Vec<B::Ct>> {
         let backend = self.backend;
         backend.stage("bootstrapping");
-        let refresh = Refresh { real: false, summands: x.len() };
+        let refresh = Refresh { packing: Packing::Complex, summands: x.len() };
         let mut out = Vec::with_capacity(x.len());
         for pair in x.chunks(2) {
             // A channel without a partner is its own.

@@ -7,7 +7,7 @@ use crate::bounds::{Bounds, compose};
 use crate::error::{LlmError, Result};
 use crate::plan::Plan;
 use crate::profile::Profile;
-use crate::session::Server;
+use crate::session::{Server, check_input};
 use crate::tap::{Decode, Observer, PerPrompt};
 use touchstone_ckks::{Ciphertext, Parameters};
 
@@ -24,11 +24,7 @@ impl Server {
         observer: &mut O,
         progress: &Progress<'_>,
     ) -> Result<(Vec<Ciphertext>, Profile)> {
-        let level = plan.input_level();
-        if let Some(ct) = input.iter().find(|ct| ct.level() != level) {
-            let (expected, got) = (format!("level {level}"), format!("level {}", ct.level()));
-            return Err(LlmError::Operand { operation: "input ciphertexts".to_owned(), expected, got });
-        }
+        check_input((circuit.ciphertexts(), plan), input)?;
         let backend = self.backend(progress);
         let logits = circuit.run(&backend, plan, input, observer)?;
         Ok((logits, backend.profile()))

@@ -65,6 +65,23 @@ impl Bounds {
     }
 }
 
+/// Bounds on the entries of tap `name` that take all errors of a pass as independent: the factor of `r[noise.bound.slot]` times the
+/// estimate of `r[noise.rss]`.
+///
+/// # Errors
+/// As [`Bounds::tap`].
+pub fn root_sum_square(predictions: &Predictions, name: &str) -> Result<Vec<f64>> {
+    let tap = predictions.tap(name).ok_or_else(|| missing(name))?;
+    let factor = bound_factor(predictions);
+    Ok(tap.deviation.iter().map(|deviation| factor * deviation).collect())
+}
+
+/// Standard deviations in a bound, for the entries of all taps together.
+fn bound_factor(predictions: &Predictions) -> f64 {
+    let compared: usize = predictions.taps.iter().map(|tap| tap.tensor.values.len()).sum();
+    slot_bound_factor(FAILURE, compared as f64)
+}
+
 fn missing(name: &str) -> LlmError {
     LlmError::Operand { operation: "bounds".to_owned(), expected: format!("tap {name}"), got: "none".to_owned() }
 }
@@ -93,8 +110,7 @@ impl Local<'_> {
 /// # Errors
 /// [`LlmError::Operand`] if a tap is missing.
 pub fn compose(model: &Model, predictions: &Predictions) -> Result<Bounds> {
-    let compared: usize = predictions.taps.iter().map(|tap| tap.tensor.values.len()).sum();
-    let local = Local { model, predictions, factor: slot_bound_factor(FAILURE, compared as f64) };
+    let local = Local { model, predictions, factor: bound_factor(predictions) };
     let mut taps = Vec::new();
     let embedded = local.fresh("embedding", Origin::Stream)?;
     let mut stream = Stream::new(embedded.chunks(model.config.hidden_size).map(VectorError::of_entries).collect());

@@ -4,7 +4,7 @@ use super::distances::Shiftable;
 use super::normal::Normal;
 use super::{Run, coefficients, interval, places, weights};
 use crate::artifact::Linear;
-use crate::backend::{Backend, Refresh, chebyshev_depth};
+use crate::backend::{Backend, Packing, Refresh, chebyshev_depth};
 use crate::error::Result;
 use crate::tap::Observer;
 use num_complex::Complex64;
@@ -25,15 +25,23 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         bootstrap_denominator: bool,
     ) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
+        if let Some(step) = &circuit.step {
+            return self.step_attention(step, layer, normal, scale, bootstrap_denominator);
+        }
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
-        let score_scale = (circuit.model.config.head_size() as f64).sqrt() * circuit.model.config.score_scale(layer);
+        let score_scale = circuit.score_scale(layer);
         let [query, key, value] = self.projections(layer, score_scale.recip());
 
         backend.stage("query, key, value maps");
         let mut query = self.query(&query, normal)?;
-        let mut key = self.shiftable(&key, normal, true)?;
-        let mut value = self.shiftable(&value, normal, false)?;
+        let maps = [&key, &value].map(|projection| self.channel_map(&normal.babies, &projection.weight, true));
+        let [keys, values] = maps;
+        let (keys, values) = (keys?, values?);
+        self.keep(layer, [(&keys, &key), (&values, &value)], normal)?;
+        let mut key = self.shiftable(&keys, &key, normal, true)?;
+        let mut value = self.shiftable(&values, &value, normal, false)?;
+        drop((keys, values));
         self.tap_all(&name("query"), &mut query, || places::channels(layout, prompt, score_scale))?;
         self.tap_all(&name("key"), &mut key.full, || places::channels(layout, prompt, 1.0))?;
         self.tap_all(&name("value"), &mut value.full, || places::channels(layout, prompt, 1.0))?;
@@ -66,7 +74,11 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         backend.stage("attention output map");
         let dense = weights::centred(&circuit.model.layers[layer].dense, scale);
         let babies = self.babies_of_parts(&heads)?;
-        let mut output = self.biased(self.channel_map(&babies, &dense.weight, false)?, &dense.bias)?;
+        let map = match circuit.step {
+            Some(_) => self.first_token_everywhere(&babies, &dense.weight)?,
+            None => self.channel_map(&babies, &dense.weight, false)?,
+        };
+        let mut output = self.biased(map, &dense.bias)?;
         self.tap_all(&name("output"), &mut output, || places::channels(layout, prompt, scale.recip()))?;
         Ok(output)
     }
@@ -74,12 +86,6 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Query, key and value layers on the normalised stream; queries carry the scale of the scores.
     pub(super) fn projections(&self, layer: usize, query_scale: f64) -> [Linear; 3] {
         weights::projections(self.circuit.model, layer, query_scale)
-    }
-
-    /// The rotary factor of a row of a part.
-    fn turn(&self, part: usize, row: usize, tau: usize) -> Complex64 {
-        let layout = &self.circuit.layout;
-        self.circuit.turn[part * layout.head_pairs + layout.row_parts(row).0][tau]
     }
 
     /// One part of a map's result, normalised, with its bias; both times `slot(row, tau)`, which is 1 where the map
@@ -103,19 +109,24 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     fn query(&self, layer: &Linear, normal: &Normal<B::Ct>) -> Result<Vec<B::Ct>> {
         let map = self.channel_map(&normal.babies, &layer.weight, false)?;
         let finish = |(part, map)| {
-            self.finish((part, map), &layer.bias, &normal.factor, true, |row, tau| self.turn(part, row, tau))
+            self.finish((part, map), &layer.bias, &normal.factor, true, |row, tau| self.circuit.turn(part, row, tau))
         };
         map.iter().enumerate().map(finish).collect()
     }
 
     /// Keys or values in replica 0, with the tokens of the last head that a shift by `R - 1` pushes out of the row.
-    fn shiftable(&self, layer: &Linear, normal: &Normal<B::Ct>, turned: bool) -> Result<Shiftable<B::Ct>> {
+    fn shiftable(
+        &self,
+        map: &[B::Ct],
+        layer: &Linear,
+        normal: &Normal<B::Ct>,
+        turned: bool,
+    ) -> Result<Shiftable<B::Ct>> {
         let layout = &self.circuit.layout;
-        let map = self.channel_map(&normal.babies, &layer.weight, true)?;
         let parts = |multiply: bool, keep: &dyn Fn(usize, usize) -> bool| {
             let finish = |(part, map)| {
                 self.finish((part, map), &layer.bias, &normal.factor, multiply, |row, tau| match keep(row, tau) {
-                    true if turned => self.turn(part, row, tau),
+                    true if turned => self.circuit.turn(part, row, tau),
                     true => Complex64::ONE,
                     false => Complex64::ZERO,
                 })
@@ -138,8 +149,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let p = circuit.model.config.power_softmax.p;
         let unit = shrink * interval(circuit.model.site(&name_of_site(layer))?).1;
-        // A score's factor: its p-th power is 1/n in the unit.
-        let factor = |tau: usize| (unit * (tau + 1) as f64).powf(-f64::from(p).recip());
+        let factor = |tau: usize| score_factor(unit, tau + 1, p);
         backend.stage("query-key products");
         let keys = self.shifted(&key.map(|part| backend.conjugate(part))?)?;
         drop(key);
@@ -183,7 +193,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     }
 
     /// The reciprocal for weighted values at `level`, in the unit of the powers; bootstraps if they are shrunk.
-    fn reciprocal(&mut self, layer: usize, above: B::Ct, shrink: f64, level: usize) -> Result<B::Ct> {
+    pub(super) fn reciprocal(&mut self, layer: usize, above: B::Ct, shrink: f64, level: usize) -> Result<B::Ct> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let site = circuit.model.site(&name_of_site(layer))?;
@@ -204,12 +214,14 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Bootstraps a value of which all channels and replicas hold copies, and brings `shrink` times their mean to `level`, or as
     /// close to it as bootstrapping's output allows.
     ///
-    /// The input is small, where the errors of approximation are small too; the mean takes back the noise that this costs.
+    /// The input is small, where the errors of approximation are small too; the mean takes back the noise that this costs: copies
+    /// are bootstrapped as one (`r[boot.sparse.input]`), but most noise is drawn for each of them (`r[boot.sparse.noise]`).
     fn bootstrapped_mean(&self, above: &B::Ct, shrink: f64, level: usize) -> Result<B::Ct> {
         let (layout, backend) = (&self.circuit.layout, self.backend);
         backend.stage("bootstrapping");
         let copies = layout.head_pairs * layout.replicas;
-        let raised = backend.bootstrap(above, Refresh { real: true, summands: copies })?;
+        let packing = Packing::periodic(layout.heads * layout.tokens, layout.slots);
+        let raised = backend.bootstrap(above, Refresh { packing, summands: copies })?;
         let level = level.min(backend.level(&raised).saturating_sub(1));
         let lowered = backend.to_level(&raised, level + 1)?;
         let sum = backend.fold(&lowered, &[layout.fold_channels(), layout.fold_replicas()].concat())?;
@@ -242,6 +254,11 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let kept = backend.mul_plain(&backend.fold(ct, &layout.fold_replicas())?, &first)?;
         backend.fold(&kept, &layout.spread_replicas())
     }
+}
+
+/// A score's factor, whose p-th power is `1/n` in the unit.
+pub(super) fn score_factor(unit: f64, n: usize, p: u32) -> f64 {
+    (unit * n as f64).powf(-f64::from(p).recip())
 }
 
 pub(super) fn name_of_site(layer: usize) -> String {

@@ -22,6 +22,9 @@ impl Circuit<'_> {
 /// most 1, and so are those of a mean of normalised vectors over `sqrt(d)`.
 fn class_scale(encoder: &Encoder) -> f64 {
     let (head, norm) = (&encoder.body.head, &encoder.body.final_norm);
+    if head.is_outline() {
+        return 1.0;
+    }
     let reach = |class: usize| {
         let row = head.row(class);
         let size: f64 = match encoder.pooler {

@@ -49,6 +49,9 @@ impl Circuit<'_> {
 ///
 /// A normalised vector has length at most `sqrt(d)`.
 pub(crate) fn logit_scale(model: &Model) -> f64 {
+    if model.head.is_outline() {
+        return 1.0;
+    }
     let head = head_layer(model, 1.0);
     let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
     let width = (model.config.hidden_size as f64).sqrt();
@@ -69,7 +72,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             return self.classifier(encoder, x, entry);
         }
         let (mut x, mut tokens) = (self.enter(x, entry)?, circuit.prompt);
-        if circuit.reads_last_token() {
+        // A decoding step has its token at every position already.
+        if circuit.reads_last_token() && circuit.step.is_none() {
             (x, tokens) = (self.last_token(&x)?, 1);
         }
         let held = circuit.held(circuit.model.layers.len(), entry)?;

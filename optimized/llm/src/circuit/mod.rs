@@ -14,8 +14,10 @@
 
 mod attention;
 mod block;
+mod cache;
 mod classifier;
 mod cyclic;
+mod decode;
 mod distances;
 mod encoder;
 mod head;
@@ -25,18 +27,22 @@ mod normal;
 mod places;
 mod weights;
 
+pub(crate) use cache::LayerCache;
+pub use cache::{Cache, CacheLevels, WithCache};
 pub(crate) use head::{head_layer, logit_scale};
 pub(crate) use weights::{after_norm, centred, projections, split_qkv};
 
 use crate::artifact::{Encoder, Model};
-use crate::backend::dry::{DryRun, KeyPlan};
-use crate::backend::{Backend, Refresh};
+use crate::backend::dry::{DryCiphertext, DryRun, KeyPlan};
+use crate::backend::{Backend, Packing, Refresh};
 use crate::error::{LlmError, Result};
 use crate::layout::{Layout, Shape};
 use crate::plain::rotary_angle;
-use crate::plan::costs::Costs;
-use crate::plan::{BlockPlan, Entry, Plan, Planned};
+use crate::plan::costs::{Costs, Units};
+use crate::plan::outline::Outline;
+use crate::plan::{BlockPlan, Entry, Pattern, Plan, Planned};
 use crate::tap::{Blind, Decode, Observer};
+use cache::{Memory, Step};
 use linear::Steps;
 use num_complex::Complex64;
 use touchstone_ckks::Parameters;
@@ -54,6 +60,8 @@ pub struct Circuit<'a> {
     prompt: usize,
     /// Rotary factor of complex channel `l`, over all parts, at token `tau`.
     turn: Vec<Vec<Complex64>>,
+    /// One token behind a cache in place of a prompt.
+    step: Option<Step>,
 }
 
 /// What must be generated and encrypted to run a circuit.
@@ -128,7 +136,7 @@ impl<'a> Circuit<'a> {
         let channels = layout.parts * layout.head_pairs;
         let turn = (0..channels).map(|l| (0..layout.tokens).map(|tau| factor(l, tau)).collect()).collect();
         let steps = Steps::new(&layout);
-        Ok(Self { model, encoder: None, layout, steps, prompt, turn })
+        Ok(Self { model, encoder: None, layout, steps, prompt, turn, step: None })
     }
 
     /// The model.
@@ -148,11 +156,34 @@ impl<'a> Circuit<'a> {
     /// # Errors
     /// [`LlmError::Levels`] where no placement of bootstraps has enough levels, naming the place.
     pub fn requirements(&self, parameters: &Parameters) -> Result<Requirements> {
-        let costs = Costs::new(parameters);
-        let plan = Plan::find(self, parameters, &costs)?;
-        let dry = DryRun::new(parameters, &costs);
-        self.run(&dry, &plan, &vec![plan.input_level(); self.layout.parts], &mut Blind)?;
-        Ok(Requirements { keys: dry.keys()?, bootstraps: dry.bootstraps(), plan })
+        // Placement must not depend on the machine, see `Units`.
+        let costs = Costs::new(parameters, Units::default())?;
+        self.outlined(|circuit| {
+            let plan = Plan::find(circuit, parameters, &costs)?;
+            let dry = circuit.dry_run(parameters, &costs, &plan)?;
+            Ok(Requirements { keys: dry.keys()?, bootstraps: dry.bootstraps(), plan })
+        })
+    }
+
+    /// Runs the circuit on levels alone.
+    ///
+    /// # Errors
+    /// As [`Circuit::run`].
+    pub fn dry_run<'c>(&self, parameters: &'c Parameters, costs: &'c Costs, plan: &Plan) -> Result<DryRun<'c>> {
+        let dry = DryRun::new(parameters, costs);
+        self.outlined(|circuit| {
+            let input = dry.input(circuit.layout.parts, plan.input_level());
+            circuit.run(&dry, plan, &input, &mut Blind)
+        })?;
+        Ok(dry)
+    }
+
+    /// Calls `work` with the circuit of the same model without its weights.
+    fn outlined<T>(&self, work: impl FnOnce(&Circuit<'_>) -> Result<T>) -> Result<T> {
+        let outline = Outline::of(self.model, self.encoder);
+        let (model, encoder) = outline.parts();
+        let (layout, steps, turn) = (self.layout.clone(), self.steps.clone(), self.turn.clone());
+        work(&Circuit { model, encoder, layout, steps, prompt: self.prompt, turn, step: self.step.clone() })
     }
 
     /// The slots that the client encrypts, one vector per part: embedded, centred, scaled, extended cyclically
@@ -199,11 +230,7 @@ impl<'a> Circuit<'a> {
         input: &[B::Ct],
         observer: &mut O,
     ) -> Result<Vec<B::Ct>> {
-        let mut run = Run { circuit: self, backend, observer };
-        let mut x = input.to_vec();
-        let held = self.held(0, plan.entry(0))?;
-        run.tap_all("embedding", &mut x, || places::channels(&self.layout, self.prompt, 1.0 / held.scale))?;
-        self.run_from(backend, plan, 0, x, observer)
+        Run { circuit: self, backend, observer, memory: Memory::None }.whole(plan, input)
     }
 
     /// Goes on from the stream before block `layer`, as [`Observer::boundary`] received it.
@@ -218,15 +245,12 @@ impl<'a> Circuit<'a> {
         stream: Vec<B::Ct>,
         observer: &mut O,
     ) -> Result<Vec<B::Ct>> {
-        let mut run = Run { circuit: self, backend, observer };
-        let mut x = stream;
-        for (layer, block) in plan.blocks.iter().enumerate().skip(layer) {
-            backend.layer(Some(layer));
-            x = run.block(layer, x, *block, plan.entry(layer + 1))?;
-            run.observer.boundary(layer + 1, &x)?;
-        }
-        backend.layer(None);
-        run.head(x, plan.head)
+        Run { circuit: self, backend, observer, memory: Memory::None }.from(plan, layer, stream)
+    }
+
+    /// The rotary factor of a row of a part at a token.
+    fn turn(&self, part: usize, row: usize, tau: usize) -> Complex64 {
+        self.turn[part * self.layout.head_pairs + self.layout.row_parts(row).0][tau]
     }
 
     /// The first site that reads the stream as it enters `layer`; the final one after the last layer.
@@ -253,24 +277,33 @@ impl Planned for Circuit<'_> {
         self.model
     }
 
-    fn stream_bootstraps(&self) -> usize {
-        self.layout.parts
+    fn pattern(&self, layer: usize) -> Pattern {
+        let prefix = format!("layers.{layer}.");
+        let entry = self.entry_site(layer).ok().into_iter();
+        let sites = self.model.polynomials.sites.iter().filter(|site| site.site.starts_with(&prefix));
+        let cache = self.step.as_ref().and_then(|step| step.levels.get(layer).copied());
+        Pattern { cache, ..Pattern::of(entry.chain(sites)) }
     }
 
-    fn levels_of_refresh(&self) -> usize {
-        0
+    fn dry_enter(&self, dry: &DryRun<'_>, exit: usize, entry: Entry) -> Result<()> {
+        let run = Run { circuit: self, backend: dry, observer: &mut Blind, memory: Memory::None };
+        run.enter(dry.input(self.layout.parts, exit), entry).map(|_| ())
     }
 
     fn dry_block(&self, dry: &DryRun<'_>, layer: usize, plan: BlockPlan) -> Result<usize> {
-        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        let x = vec![plan.entry.level; self.layout.parts];
-        let out = run.block(layer, x, plan, Entry::at(0))?;
-        Ok(out.first().copied().unwrap_or(0))
+        let (cache, mut next) = (self.dry_cache(dry), Vec::new());
+        let memory = match &cache {
+            Some(cache) => Memory::Extend { layers: &cache.layers, next: &mut next },
+            None => Memory::None,
+        };
+        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind, memory };
+        let out = run.block(layer, dry.input(self.layout.parts, plan.entry.level), plan, Entry::at(0))?;
+        Ok(out.first().map_or(0, DryCiphertext::level))
     }
 
     fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()> {
-        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind };
-        run.head(vec![level; self.layout.parts], Entry::at(level)).map(|_| ())
+        let mut run = Run { circuit: self, backend: dry, observer: &mut Blind, memory: Memory::None };
+        run.head(dry.input(self.layout.parts, level), Entry::at(level)).map(|_| ())
     }
 }
 
@@ -316,9 +349,30 @@ struct Run<'a, 'c, B: Backend, O> {
     circuit: &'c Circuit<'a>,
     backend: &'c B,
     observer: &'c mut O,
+    memory: Memory<'c, B::Ct>,
 }
 
 impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
+    /// All of the circuit.
+    fn whole(&mut self, plan: &Plan, input: &[B::Ct]) -> Result<Vec<B::Ct>> {
+        let circuit = self.circuit;
+        let mut x = input.to_vec();
+        let held = circuit.held(0, plan.entry(0))?;
+        self.tap_all("embedding", &mut x, || places::channels(&circuit.layout, circuit.prompt, 1.0 / held.scale))?;
+        self.from(plan, 0, x)
+    }
+
+    /// The circuit from block `layer` on.
+    fn from(&mut self, plan: &Plan, layer: usize, mut x: Vec<B::Ct>) -> Result<Vec<B::Ct>> {
+        for (layer, block) in plan.blocks.iter().enumerate().skip(layer) {
+            self.backend.layer(Some(layer));
+            x = self.block(layer, x, *block, plan.entry(layer + 1))?;
+            self.observer.boundary(layer + 1, &x)?;
+        }
+        self.backend.layer(None);
+        self.head(x, plan.head)
+    }
+
     fn tap(&mut self, name: &str, ciphertexts: &mut [&mut B::Ct], decode: impl FnOnce() -> Decode) -> Result<()> {
         if self.observer.wants(name) {
             let shared: Vec<&B::Ct> = ciphertexts.iter().map(|ct| &**ct).collect();
@@ -350,7 +404,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
     fn bootstrapped(&self, x: &[B::Ct]) -> Result<Vec<B::Ct>> {
         self.backend.stage("bootstrapping");
-        let refresh = Refresh { real: false, summands: self.circuit.model.config.hidden_size };
+        let refresh = Refresh { packing: Packing::Complex, summands: self.circuit.model.config.hidden_size };
         x.iter().map(|part| self.backend.bootstrap(part, refresh)).collect()
     }
 }

@@ -17,7 +17,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     /// Variance, its inverse square root, and the rotations of the stream. Taps are called `prefix.*` and report `tokens`.
     ///
     /// Levels: variance at `l - 1`, factor `depth` below, rotations two above the factor so that a masked copy of a
-    /// map's result still meets the factor.
+    /// map's result still meets the factor; one above it in a decoding step, which masks in the maps.
     pub(super) fn normalise(
         &mut self,
         (prefix, site): (&str, &str),
@@ -47,7 +47,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             self.tap_all(&name("normalised"), &mut normalised, || places::channels(layout, tokens, 1.0))?;
         }
         backend.stage("linear maps");
-        let level = (backend.level(&factor) + 2).min(self.level(x));
+        let above = if circuit.step.is_some() { 1 } else { 2 };
+        let level = (backend.level(&factor) + above).min(self.level(x));
         let mut babies = Vec::new();
         for source in x.iter().zip(&conjugates).flat_map(|(part, conjugate)| [part, conjugate]) {
             babies.extend(self.babies(&backend.to_level(source, level)?)?);

@@ -12,6 +12,15 @@ pub(super) fn tokens(layout: &Layout, tokens: usize, factor: f64, offset: f64) -
 
 /// `[token][d]`: channels in replica 0 of their part.
 pub(super) fn channels(layout: &Layout, tokens: usize, factor: f64) -> Decode {
+    channels_of(layout, 0..tokens, factor)
+}
+
+/// `[1][d]`: channels of the token at a position.
+pub(super) fn channels_at(layout: &Layout, position: usize, factor: f64) -> Decode {
+    channels_of(layout, position..position + 1, factor)
+}
+
+fn channels_of(layout: &Layout, tokens: std::ops::Range<usize>, factor: f64) -> Decode {
     let width = 2 * layout.pairs.len() * layout.live_heads;
     let mut rows = vec![(0, 0, Part::Re); width];
     for part in 0..layout.parts {
@@ -25,8 +34,9 @@ pub(super) fn channels(layout: &Layout, tokens: usize, factor: f64) -> Decode {
     let place = |tau: usize, (ciphertext, row, part)| {
         Some(Place { ciphertext, slot: row * layout.tokens + tau, part, factor, offset: 0.0 })
     };
-    let places = (0..tokens).flat_map(|tau| rows.iter().map(move |&row| place(tau, row))).collect();
-    Decode { shape: vec![tokens, width], places }
+    let shape = vec![tokens.len(), width];
+    let places = tokens.flat_map(|tau| rows.iter().map(move |&row| place(tau, row))).collect();
+    Decode { shape, places }
 }
 
 /// `[head][token]`: the same real value for all channels of a head.
@@ -67,6 +77,12 @@ pub(super) fn pairs(
         }
     }
     Decode { shape: vec![layout.live_heads, tokens, tokens], places }
+}
+
+/// `[head][1][token]`: the key at a position of the row, for one query.
+pub(super) fn row(layout: &Layout, tokens: usize, factor: f64) -> Decode {
+    let places = heads(layout, tokens, factor, 0.0).places;
+    Decode { shape: vec![layout.live_heads, 1, tokens], places }
 }
 
 /// Channels of one token: `[d]`.

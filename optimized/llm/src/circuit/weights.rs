@@ -2,8 +2,16 @@
 
 use crate::artifact::{Layer, Linear, Matrix, Model, Norm};
 
+/// What stands for a folded layer in a dry run, which never looks at its weights.
+fn outline(rows: usize, cols: usize) -> Linear {
+    Linear { weight: Matrix::outline(rows, cols), bias: vec![0.0; rows] }
+}
+
 /// `scale * (weight (gain * x + shift) + bias)` as a linear layer on the normalised `x`.
 pub(crate) fn after_norm(weight: &Matrix, bias: Option<&[f64]>, norm: &Norm, scale: f64) -> Linear {
+    if weight.is_outline() {
+        return outline(weight.rows, weight.cols);
+    }
     let shifted = weight.apply(&norm.shift);
     let bias = (0..weight.rows).map(|i| scale * (shifted[i] + bias.map_or(0.0, |b| b[i]))).collect();
     let mut data = weight.data.clone();
@@ -16,6 +24,9 @@ pub(crate) fn after_norm(weight: &Matrix, bias: Option<&[f64]>, norm: &Norm, sca
 /// `scale * (y - mean of y over outputs)` for `y = weight x + bias` (`r[model.centred]`).
 pub(crate) fn centred(layer: &Linear, scale: f64) -> Linear {
     let (rows, cols) = (layer.weight.rows, layer.weight.cols);
+    if layer.weight.is_outline() {
+        return outline(rows, cols);
+    }
     let mean = |j: usize| (0..rows).map(|i| layer.weight.at(i, j)).sum::<f64>() / rows as f64;
     let means: Vec<f64> = (0..cols).map(mean).collect();
     let mut data = layer.weight.data.clone();
@@ -38,6 +49,9 @@ pub(crate) fn projections(model: &Model, layer: usize, query_scale: f64) -> [Lin
 /// Query, key and value layers, heads side by side (`r[model.qkv]`).
 pub(crate) fn split_qkv(layer: &Layer, head_size: usize) -> [Linear; 3] {
     let d = layer.qkv.weight.cols;
+    if layer.qkv.weight.is_outline() {
+        return [(); 3].map(|()| outline(d, d));
+    }
     [0, 1, 2].map(|which| {
         let source = |c: usize| (c / head_size * 3 + which) * head_size + c % head_size;
         let data = (0..d).flat_map(|c| layer.qkv.weight.row(source(c)).iter().copied()).collect();

@@ -1,7 +1,8 @@
 //! `touchstone run --packing batched`: many prompts in one encrypted run, and how far each result is from the model in the clear.
 
-use super::run::{BoundKind, Fidelity, Phases, Run, decode, lap, merge};
-use super::{Steps, argmax, describe, peak_bytes, seed, tokenise, within_context};
+use super::passes::{lap, largest};
+use super::run::{BoundKind, Fidelity, Phases, Run, decode, merge};
+use super::{Steps, describe, peak_bytes, seed, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -18,6 +19,7 @@ use touchstone_llm::bounds::FAILURE;
 use touchstone_llm::circuit::Requirements;
 use touchstone_llm::plain::{Functions, forward};
 use touchstone_llm::profile::Profile;
+use touchstone_llm::sampling::argmax;
 use touchstone_llm::session::{Server, decrypted, encrypt, evaluation_keys};
 use touchstone_llm::tap::Blind;
 
@@ -163,7 +165,10 @@ fn compute(run: &Run, circuit: &BatchedCircuit<'_>, parameters: &Parameters, pro
     let generator = KeyGenerator::new(&context, seed(run.insecure_seed)?);
     let secret = generator.secret_key();
     let public = generator.public_key(&secret)?;
-    let server = Server::new(&context, &evaluation_keys(&context, &generator, &secret, &requirements.keys)?)?;
+    let server = {
+        let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
+        Server::new(&context, &keys, &requirements.keys)?
+    };
     phases.keygen = lapped(&mut last);
 
     steps.enter("encrypting");
@@ -226,7 +231,6 @@ fn fidelity(
         eprintln!("warning: {}: input {} is outside the certified interval [{a}, {b}]", escape.site, escape.value);
     }
     let errors: Vec<f64> = logits.iter().zip(plain.logits()).map(|(a, b)| (a - b).abs()).collect();
-    let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     let estimate = largest(&prediction.deviation);
     Ok(Fidelity {
         max_abs_error: largest(&errors),

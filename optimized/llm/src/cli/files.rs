@@ -1,6 +1,8 @@
 //! Client and server as separate processes that exchange files. Only the client's commands touch `secret.key`.
 
-use super::{Common, Steps, argmax, hexadecimal, seed, tokenise};
+use super::plan::bytes;
+use super::predicted::Comparison;
+use super::{Common, Steps, hexadecimal, seed, tokenise};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::ffi::OsString;
@@ -13,9 +15,12 @@ use touchstone_ckks::ckks::serialise::{
 };
 use touchstone_ckks::{Ciphertext, Context, EvaluationKey, KeyGenerator};
 use touchstone_llm::artifact::Model;
+use touchstone_llm::cache_file::CacheFile;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::Circuit;
+use touchstone_llm::circuit::{Circuit, Requirements};
+use touchstone_llm::generation::Generation;
 use touchstone_llm::plan::Plan;
+use touchstone_llm::sampling::argmax;
 use touchstone_llm::session::{Server, encrypt, generate_keys, key_entries, read};
 use touchstone_llm::tap::Blind;
 
@@ -27,6 +32,9 @@ pub struct Keygen {
     /// Directory for secret.key, public.key and evaluation.keys
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Add the keys of decoding steps behind a key-value cache
+    #[arg(long)]
+    generation: bool,
     /// Draw keys from this seed instead of the operating system: no security, repeatable
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
     insecure_seed: Option<u128>,
@@ -38,8 +46,11 @@ pub struct Encrypt {
     #[command(flatten)]
     common: Common,
     /// Text to continue
-    #[arg(long, value_name = "TEXT")]
-    prompt: OsString,
+    #[arg(long, value_name = "TEXT", required_unless_present = "next_token")]
+    prompt: Option<OsString>,
+    /// In place of a text, the token of the next decoding step behind a key-value cache
+    #[arg(long, value_name = "ID", conflicts_with = "prompt")]
+    next_token: Option<u32>,
     /// public.key of `touchstone keygen`
     #[arg(long, value_name = "FILE")]
     public: PathBuf,
@@ -68,6 +79,15 @@ pub struct Compute {
     /// Keep the encrypted stream here after each block, and go on from there if killed
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    /// Keep encrypted keys and values here: compute a prompt if there are none yet, else the next token behind them
+    #[arg(long, value_name = "DIR", conflicts_with = "checkpoint")]
+    cache: Option<PathBuf>,
+    /// Tokens of the prompt, which a cache must know
+    #[arg(long, value_name = "L", requires = "cache")]
+    length: Option<usize>,
+    /// Memory that the computation may take, such as 20G: one that is predicted to need more is refused, what is left holds caches
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
 }
 
 /// Arguments of `touchstone decrypt`.
@@ -76,8 +96,11 @@ pub struct Decrypt {
     #[command(flatten)]
     common: Common,
     /// The prompt that was encrypted: its length tells which position to read
-    #[arg(long, value_name = "TEXT")]
-    prompt: OsString,
+    #[arg(long, value_name = "TEXT", required_unless_present = "step")]
+    prompt: Option<OsString>,
+    /// Read the logits of a decoding step in place of a prompt's
+    #[arg(long, conflicts_with = "prompt")]
+    step: bool,
     /// secret.key of `touchstone keygen`
     #[arg(long, value_name = "FILE")]
     secret: PathBuf,
@@ -94,8 +117,13 @@ impl Keygen {
     pub fn execute(self) -> Result<()> {
         let model = self.common.load()?;
         let parameters = self.common.parameters()?;
-        let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
-        let plan = circuit.requirements(&parameters)?.keys;
+        let plan = match self.generation {
+            true => Generation::find(&model, &parameters)?.keys,
+            false => {
+                let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
+                circuit.requirements(&parameters)?.keys
+            }
+        };
         let context = Context::new(parameters)?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}", self.out.display()))?;
         let steps = Steps::new();
@@ -120,13 +148,24 @@ impl Encrypt {
     /// Runs the command.
     pub fn execute(self) -> Result<()> {
         let model = self.common.load()?;
-        let tokens = tokenise(&self.common.tokenizer()?, &model, &self.prompt)?;
         let parameters = self.common.parameters()?;
-        let circuit = Circuit::new(&model, parameters.slots(), tokens.len())?;
-        let level = circuit.requirements(&parameters)?.plan.input_level();
+        let (slots, level) = match (&self.prompt, self.next_token) {
+            (_, Some(token)) => {
+                let generation = Generation::find(&model, &parameters)?;
+                // A token is packed in the same way for every position.
+                let circuit = generation.step(&model, parameters.slots(), 0)?;
+                (circuit.input(&[token])?, generation.decode.input_level())
+            }
+            (prompt, None) => {
+                let prompt = prompt.as_ref().context("--prompt: expected a text")?;
+                let tokens = tokenise(&self.common.tokenizer()?, &model, prompt)?;
+                let circuit = Circuit::new(&model, parameters.slots(), tokens.len())?;
+                (circuit.input(&tokens)?, circuit.requirements(&parameters)?.plan.input_level())
+            }
+        };
         let context = Context::new(parameters)?;
         let public = open(&self.public, |file| Ok(read_public_key(file, &context)?))?;
-        let input = encrypt(&context, &public, &circuit.input(&tokens)?, level, &seed(self.insecure_seed)?)?;
+        let input = encrypt(&context, &public, &slots, level, &seed(self.insecure_seed)?)?;
         save(&self.out, |out| Ok(write_ciphertexts(out, &context, &input)?))
     }
 }
@@ -136,12 +175,15 @@ impl Compute {
     pub fn execute(self) -> Result<()> {
         let model = self.common.load()?;
         let parameters = self.common.parameters()?;
-        let circuit = Circuit::new(&model, parameters.slots(), model.config.max_position_embeddings)?;
         let context = Context::new(parameters)?;
         let input = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;
-        let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, &context)?))?;
-        let plan = circuit.requirements(context.parameters())?.plan;
-        let server = Server::new(&context, &keys)?;
+        if let Some(directory) = &self.cache {
+            return self.behind_cache(directory, (&context, &model), &input);
+        }
+        let circuit = Circuit::new(&model, context.parameters().slots(), model.config.max_position_embeddings)?;
+        let requirements = circuit.requirements(context.parameters())?;
+        let server = self.server(&context, &circuit, &requirements)?;
+        let plan = requirements.plan;
         let steps = Steps::new();
         let progress = |step: &'static str| steps.enter(step);
         let checkpoints = self.checkpoints(&context, &model, &plan, &input)?;
@@ -156,6 +198,44 @@ impl Compute {
             checkpoints.clear()?;
         }
         Ok(())
+    }
+
+    /// Reads the keys of a computation that fits the memory; what is left holds transforms of bootstrapping.
+    fn server(&self, context: &Context, circuit: &Circuit<'_>, requirements: &Requirements) -> Result<Server> {
+        let predicted = Comparison::new(circuit, context.parameters(), requirements)?;
+        self.memory.map_or(Ok(()), |limit| predicted.require(limit))?;
+        let keys = open(&self.keys, |file| Ok(read_evaluation_keys(file, context)?))?;
+        let mut server = Server::new(context, &keys, &requirements.keys)?;
+        server.keep_transforms(self.memory.map_or(0, |limit| predicted.left(limit)))?;
+        Ok(server)
+    }
+
+    /// Prefill or a decoding step, by whether there is a cache.
+    fn behind_cache(&self, directory: &Path, (context, model): (&Context, &Model), input: &[Ciphertext]) -> Result<()> {
+        let generation = Generation::find(model, context.parameters())?;
+        let prompt = Circuit::new(model, context.parameters().slots(), model.config.max_position_embeddings)?;
+        let server = self.server(context, &prompt, &generation.prefilling())?;
+        let file = CacheFile::new(directory, context, model, &generation)?;
+        let (steps, slots) = (Steps::new(), context.parameters().slots());
+        let progress = |step: &'static str| steps.enter(step);
+        let computed = match file.load()? {
+            Some(cache) => {
+                let circuit = generation.step(model, slots, cache.length())?;
+                server.decode(&circuit, &generation, (&cache, input), &mut Blind, &progress)
+            }
+            None => {
+                let length = self.length.with_context(|| {
+                    format!("--length: expected the tokens of the prompt, since {} has no cache", directory.display())
+                })?;
+                let circuit = Circuit::new(model, slots, length)?;
+                server.prefill(&circuit, &generation, input, &mut Blind, &progress)
+            }
+        };
+        let (logits, cache, _) = computed.with_context(|| format!("{}", self.input.display()))?;
+        // The cache comes last: until it is there, the same step can be run again.
+        save(&self.out, |out| Ok(write_ciphertexts(out, context, &logits)?))?;
+        File::open(&self.out)?.sync_all().with_context(|| format!("{}", self.out.display()))?;
+        Ok(file.save(&cache)?)
     }
 
     fn checkpoints(
@@ -175,9 +255,13 @@ impl Decrypt {
     pub fn execute(self) -> Result<()> {
         let model = self.common.load()?;
         let tokenizer = self.common.tokenizer()?;
-        let tokens = tokenise(&tokenizer, &model, &self.prompt)?;
         let parameters = self.common.parameters()?;
-        let circuit = Circuit::new(&model, parameters.slots(), tokens.len())?;
+        // The logits of a step are in the places of a prompt's of one token.
+        let count = match &self.prompt {
+            Some(prompt) => tokenise(&tokenizer, &model, prompt)?.len(),
+            None => 1,
+        };
+        let circuit = Circuit::new(&model, parameters.slots(), count)?;
         let context = Context::new(parameters)?;
         let secret = open(&self.secret, |file| Ok(read_secret_key(file, &context)?))?;
         let parts = open(&self.input, |file| Ok(read_ciphertexts(file, &context)?))?;

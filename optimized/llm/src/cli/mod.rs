@@ -1,7 +1,11 @@
 //! Commands and what they share: model, prompt, parameters, progress.
 
 mod batched;
+mod classify;
 mod files;
+mod passes;
+mod plan;
+mod predicted;
 mod profile;
 mod run;
 
@@ -30,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Client and server in one process: encrypt a prompt, compute, decrypt, compare with the model in the clear.
     Run(run::Run),
+    /// What a run will do and take: operations, bootstraps, time, keys and memory, without weights or data.
+    Plan(plan::Plan),
     /// Client: generate secret.key, public.key and evaluation.keys.
     Keygen(files::Keygen),
     /// Client: encrypt a prompt under public.key.
@@ -45,6 +51,7 @@ impl Cli {
     pub fn execute(self) -> Result<()> {
         match self.command {
             Command::Run(run) => run.execute(),
+            Command::Plan(plan) => plan.execute(),
             Command::Keygen(keygen) => keygen.execute(),
             Command::Encrypt(encrypt) => encrypt.execute(),
             Command::Compute(compute) => compute.execute(),
@@ -75,10 +82,15 @@ impl Common {
         self.model.clone().unwrap_or_else(shipped_model)
     }
 
-    fn load(&self) -> Result<Model> {
+    fn start_threads(&self) -> Result<()> {
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global().context("thread pool")?;
         }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Model> {
+        self.start_threads()?;
         let directory = self.directory();
         Model::load(&directory).with_context(|| format!("model {}", directory.display()))
     }
@@ -95,14 +107,19 @@ impl Common {
     }
 }
 
-/// A prompt argument as tokens.
+/// A prompt argument as tokens, at least one and at most a context.
 fn tokenise(tokenizer: &Tokenizer, model: &Model, prompt: &OsString) -> Result<Vec<u32>> {
+    within_context(model, encode(tokenizer, prompt, false)?)
+}
+
+/// A text argument as tokens, with the tokens that mark its ends or without.
+fn encode(tokenizer: &Tokenizer, prompt: &OsString, marked: bool) -> Result<Vec<u32>> {
     let refuse = |expected: String, got: String| LlmError::Prompt { expected, got };
     let text = prompt
         .to_str()
         .ok_or_else(|| refuse("text in UTF-8".to_owned(), format!("bytes that are not UTF-8: {prompt:?}")))?;
-    let encoding = tokenizer.encode(text, false).map_err(|error| refuse("text".to_owned(), error.to_string()))?;
-    within_context(model, encoding.get_ids().to_vec())
+    let encoding = tokenizer.encode(text, marked).map_err(|error| refuse("text".to_owned(), error.to_string()))?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 /// Refuses a prompt that is empty or longer than the context.
@@ -142,12 +159,6 @@ fn describe(parameters: &Parameters) -> String {
         parameters.max_level(),
         parameters.log_qp()
     )
-}
-
-/// Index of the largest logit.
-fn argmax(logits: &[f64]) -> u32 {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(index, _)| index as u32)
 }
 
 /// Largest resident set so far, where the operating system tells.

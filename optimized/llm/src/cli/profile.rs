@@ -27,6 +27,11 @@ impl ProfileOptions {
         wanted.then(Recording::start)
     }
 
+    /// Whether a breakdown is printed.
+    pub fn printed(&self) -> bool {
+        self.profile
+    }
+
     /// Prints and writes what was asked for.
     pub fn report(&self, title: &str, profile: &Profile) -> Result<()> {
         if self.profile {

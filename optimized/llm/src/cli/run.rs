@@ -2,29 +2,24 @@
 
 use super::batched::{self, BatchOptions};
 use super::files::private;
+use super::passes::{Client, Pass, Plans};
+use super::plan::{bytes, gibibytes};
+use super::predicted::Comparison;
 use super::profile::ProfileOptions;
-use super::{Common, Steps, argmax, describe, hexadecimal, peak_bytes, seed, tokenise, within_context};
+use super::{Common, Steps, classify, describe, hexadecimal, peak_bytes, tokenise, within_context};
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokenizers::Tokenizer;
-use touchstone_ckks::{Context, KeyGenerator, Parameters, PublicKey, SecretKey};
-use touchstone_llm::artifact::Model;
-use touchstone_llm::backend::slots::Prediction;
-use touchstone_llm::bounds::Bounds;
-use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::{Circuit, Requirements};
-use touchstone_llm::plain::{Functions, forward};
-use touchstone_llm::profile::Profile;
-use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
-use touchstone_llm::tap::Blind;
+use touchstone_llm::artifact::load_config;
+use touchstone_llm::checkpoint::Checkpoints;
+use touchstone_llm::sampling::{Choice, Draws};
+use touchstone_spec::artifact::AnyConfig;
 
-/// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
-const USEFUL_BOUND: f64 = 128.0;
 /// Seed of a run that can be resumed, in hexadecimal: whoever reads it can derive the secret key.
 const SEED_FILE: &str = "client.seed";
 const PROMPT: &str = "Once upon a time there was a poor";
@@ -42,15 +37,24 @@ pub struct Run {
     pub(super) token_ids: Option<Vec<u32>>,
     #[command(flatten)]
     pub(super) batch: BatchOptions,
-    /// Tokens to generate; each is a full pass over the prompt so far
+    /// Tokens to generate: one pass over the prompt, then one decoding step per token behind an encrypted key-value cache
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    max_new_tokens: u16,
+    pub(super) max_new_tokens: u16,
+    /// Compute every token by a full pass over the prompt so far, without a cache
+    #[arg(long)]
+    pub(super) no_cache: bool,
+    /// Pick among the most likely tokens of this total probability [default: the most likely token]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// What logits are divided by before picking among several tokens
+    #[arg(long, value_name = "T", default_value_t = 1.0, requires = "top_p")]
+    temperature: f64,
     /// Print one JSON object on standard output instead of text
     #[arg(long)]
     pub(super) json: bool,
     /// Write the decrypted logits of the last pass as a JSON array
     #[arg(long, value_name = "FILE")]
-    logits: Option<PathBuf>,
+    pub(super) logits: Option<PathBuf>,
     #[command(flatten)]
     pub(super) profile: ProfileOptions,
     /// Draw keys and noise from this seed instead of the operating system: no security, repeatable
@@ -58,7 +62,22 @@ pub struct Run {
     pub(super) insecure_seed: Option<u128>,
     /// Keep the run here after each block, its secret seed too, and go on from there if killed
     #[arg(long, value_name = "DIR")]
-    checkpoint: Option<PathBuf>,
+    pub(super) checkpoint: Option<PathBuf>,
+    /// What to compute [default: next-token for decoders, classify for encoders]
+    #[arg(long, value_enum)]
+    task: Option<Task>,
+    /// Memory that the run may take, such as 20G: a run that is predicted to need more is refused, what is left holds caches
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Task {
+    /// The token that follows a prompt.
+    NextToken,
+    /// The class of a text.
+    Classify,
 }
 
 /// What is printed.
@@ -69,14 +88,17 @@ struct Outcome {
     /// None for a prompt of token ids.
     text: Option<String>,
     fidelity: Fidelity,
+    /// Passes in order, one per new token.
+    passes: Vec<Pass>,
     bootstraps: usize,
     seconds: f64,
     phases: Phases,
+    predicted: Option<Comparison>,
     peak_bytes: Option<u64>,
     parameters: String,
 }
 
-/// Decrypted logits against the polynomial model in binary64, over all passes.
+/// Decrypted logits against the polynomial model in binary64, of one pass or over all.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Fidelity {
     pub(super) max_abs_error: f64,
@@ -110,16 +132,6 @@ impl std::fmt::Display for BoundKind {
     }
 }
 
-/// The largest bound on a logit.
-fn largest_bound(bounds: &Bounds, prediction: &Prediction) -> Result<(f64, BoundKind)> {
-    let composed = bounds.bound("logits")?;
-    if composed.iter().all(|bound| *bound < USEFUL_BOUND) {
-        return Ok((composed.into_iter().fold(0.0, f64::max), BoundKind::Composed));
-    }
-    let estimate = prediction.deviation.iter().copied().fold(0.0, f64::max);
-    Ok((bounds.factor * estimate, BoundKind::RootSumSquare))
-}
-
 /// Seconds by phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Phases {
@@ -133,7 +145,12 @@ pub(super) struct Phases {
 impl Run {
     /// Runs the command.
     pub fn execute(mut self) -> Result<()> {
-        if self.batch.wanted()? {
+        let (batched, classifies) = (self.batch.wanted()?, self.classifies()?);
+        if classifies {
+            anyhow::ensure!(!batched, "--packing: expected packed for an encoder, got batched");
+            return classify::execute(&self);
+        }
+        if batched {
             return batched::execute(&self);
         }
         let start = Instant::now();
@@ -153,18 +170,26 @@ impl Run {
             prompt.len(),
             self.max_new_tokens
         );
+        let choice = self.choice()?;
         if let Some(directory) = &self.checkpoint {
+            anyhow::ensure!(
+                self.no_cache || self.max_new_tokens == 1,
+                "--checkpoint: expected --no-cache with more than one new token, since a checkpoint has no cache"
+            );
             // A resumed run must make the same keys and the same encryption.
             self.insecure_seed = Some(kept_seed(directory, self.insecure_seed)?);
         }
         let steps = Steps::new();
-        let mut client = Client::new(&self, &model, &steps)?;
+        let parameters = self.common.parameters()?;
+        let plans = Plans::find(&self, &model, &parameters)?;
+        let mut client = Client::new(&self, (&model, &parameters), &plans, &steps)?;
+        let mut draws = self.insecure_seed.map_or_else(Draws::from_os, |seed| Ok(Draws::new(seed)))?;
         let recording = self.profile.recording();
         let (mut tokens, mut passes) = (prompt.clone(), Vec::new());
-        for pass in 0..self.max_new_tokens {
-            let (logits, fidelity) = client.pass(&self, pass, &tokens)?;
-            tokens.push(argmax(&logits));
-            passes.push(fidelity);
+        for number in 0..self.max_new_tokens {
+            let (logits, pass) = client.pass(&self, number, &tokens, (choice, draws.draw()))?;
+            tokens.push(pass.token);
+            passes.push(pass);
             if let Some(path) = &self.logits {
                 let text = serde_json::to_string(&logits)?;
                 std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
@@ -177,12 +202,14 @@ impl Run {
             text: tokenizer.as_ref().map(|tokenizer| decode(tokenizer, &new_tokens)).transpose()?,
             prompt_tokens: prompt,
             new_tokens,
-            fidelity: merge(&passes),
-            bootstraps: client.requirements.bootstraps * passes.len(),
+            fidelity: merge(&passes.iter().map(|pass| pass.fidelity).collect::<Vec<_>>()),
+            bootstraps: passes.iter().map(|pass| pass.bootstraps).sum(),
+            passes,
             seconds: start.elapsed().as_secs_f64(),
             phases: client.phases,
+            predicted: client.compared(peak_bytes()),
             peak_bytes: peak_bytes(),
-            parameters: describe(&client.parameters),
+            parameters: describe(&parameters),
         };
         if self.json {
             println!("{}", serde_json::to_string(&outcome)?);
@@ -191,6 +218,9 @@ impl Run {
         }
         if let Some(profile) = &client.profile {
             self.profile.report(&format!("touchstone run, {} tokens", outcome.prompt_tokens.len()), profile)?;
+            if let Some(predicted) = outcome.predicted.as_ref().filter(|_| self.profile.printed()) {
+                predicted.print_nodes();
+            }
         }
         client.checkpoints.iter().try_for_each(Checkpoints::remove)?;
         if let Some(directory) = &self.checkpoint {
@@ -203,7 +233,9 @@ impl Run {
     pub(super) fn refuse_with_batch(&self) -> Result<()> {
         let given = [
             ("--max-new-tokens", self.max_new_tokens > 1),
+            ("--top-p", self.top_p.is_some()),
             ("--checkpoint", self.checkpoint.is_some()),
+            ("--memory", self.memory.is_some()),
             ("--logits", self.logits.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {
@@ -212,9 +244,36 @@ impl Run {
         }
     }
 
+    /// Whether the model is an encoder, which `--task` must agree with.
+    fn classifies(&self) -> Result<bool> {
+        let directory = self.common.directory();
+        let config = load_config(&directory).with_context(|| format!("model {}", directory.display()))?;
+        let task = match config {
+            AnyConfig::Encoder(_) => Task::Classify,
+            AnyConfig::Decoder(_) => Task::NextToken,
+        };
+        let name = |task: Task| if task == Task::Classify { "classify" } else { "next-token" };
+        if let Some(wanted) = self.task.filter(|wanted| *wanted != task) {
+            anyhow::bail!("--task: expected {} for the model at hand, got {}", name(task), name(wanted));
+        }
+        Ok(task == Task::Classify)
+    }
+
+    /// Refuses a run that is predicted to need more than `--memory`.
+    pub(super) fn refuse_memory(&self, predicted: &Comparison) -> Result<()> {
+        self.memory.map_or(Ok(()), |limit| predicted.require(limit))
+    }
+
+    /// Bytes for caches: what `--memory` leaves; none without it.
+    pub(super) fn cache_bytes(&self, predicted: &Comparison) -> usize {
+        self.memory.map_or(0, |limit| predicted.left(limit))
+    }
+
+    fn choice(&self) -> Result<Choice> {
+        Ok(self.top_p.map_or(Ok(Choice::Greedy), |p| Choice::top_p(p, self.temperature))?)
+    }
+
     fn print(&self, outcome: &Outcome) {
-        let Fidelity { max_abs_error, bound, bound_kind, estimate, mse, token_unchanged } = outcome.fidelity;
-        let phases = outcome.phases;
         match &outcome.text {
             Some(text) => {
                 println!("prompt      {:?} ({} tokens)", self.prompt, outcome.prompt_tokens.len());
@@ -225,21 +284,55 @@ impl Run {
                 println!("next        tokens {:?}", outcome.new_tokens);
             }
         }
-        println!(
-            "fidelity    logits within {max_abs_error:.2e} of the model in the clear ({bound_kind} bound {bound:.2e}, \
-             estimate {estimate:.2e}, mean square {mse:.2e}); token {}",
-            if token_unchanged { "unchanged" } else { "CHANGED" }
-        );
-        println!(
-            "time        {:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
-            outcome.seconds, phases.keygen, phases.encrypt, phases.compute, phases.decrypt, phases.predict
-        );
+        outcome.fidelity.print("token");
+        outcome.phases.print(outcome.seconds);
+        print_passes(&outcome.passes);
         println!("bootstraps  {}", outcome.bootstraps);
-        if let Some(peak) = outcome.peak_bytes {
-            println!("memory      {:.2} GiB at most", peak as f64 / f64::from(1 << 30));
+        match (&outcome.predicted, outcome.peak_bytes) {
+            (Some(predicted), _) => predicted.print(),
+            (None, Some(peak)) => println!("memory      {} at most", gibibytes(peak as usize)),
+            (None, None) => (),
         }
         println!("parameters  {}", outcome.parameters);
     }
+}
+
+impl Fidelity {
+    /// One line; `what` the largest logit decides.
+    pub(super) fn print(&self, what: &str) {
+        let Self { max_abs_error, bound, bound_kind, estimate, mse, token_unchanged } = self;
+        println!(
+            "fidelity    logits within {max_abs_error:.2e} of the model in the clear ({bound_kind} bound {bound:.2e}, \
+             estimate {estimate:.2e}, mean square {mse:.2e}); {what} {}",
+            if *token_unchanged { "unchanged" } else { "CHANGED" }
+        );
+    }
+}
+
+impl Phases {
+    /// One line.
+    pub(super) fn print(&self, seconds: f64) {
+        println!(
+            "time        {seconds:.1} s: keys {:.1}, encryption {:.1}, computation {:.1}, decryption {:.1}, prediction {:.1}",
+            self.keygen, self.encrypt, self.compute, self.decrypt, self.predict
+        );
+    }
+}
+
+/// Seconds per token, if there are several.
+fn print_passes(passes: &[Pass]) {
+    let [first, later @ ..] = passes else { return };
+    let Some(next) = later.first() else { return };
+    let seconds = || later.iter().map(|pass| pass.compute);
+    println!(
+        "per token   {} {:.1} s, then {} {:.1} s each ({:.1} to {:.1})",
+        first.kind,
+        first.compute,
+        next.kind,
+        seconds().sum::<f64>() / later.len() as f64,
+        seconds().fold(f64::INFINITY, f64::min),
+        seconds().fold(0.0, f64::max)
+    );
 }
 
 /// The seed that a checkpointed run began with, or a new one, written so that only its owner may read it.
@@ -292,116 +385,4 @@ pub(super) fn merge(passes: &[Fidelity]) -> Fidelity {
         mse: passes.iter().map(|pass| pass.mse).sum::<f64>() / passes.len() as f64,
         token_unchanged: passes.iter().all(|pass| pass.token_unchanged),
     }
-}
-
-/// Keys, and the server's evaluator with the evaluation keys.
-struct Client<'a> {
-    model: &'a Model,
-    steps: &'a Steps,
-    parameters: Parameters,
-    context: Context,
-    requirements: Requirements,
-    secret: SecretKey,
-    public: PublicKey,
-    server: Server,
-    /// Of the passes so far.
-    checkpoints: Vec<Checkpoints>,
-    phases: Phases,
-    /// Of all passes.
-    profile: Option<Profile>,
-}
-
-impl<'a> Client<'a> {
-    fn new(run: &Run, model: &'a Model, steps: &'a Steps) -> Result<Self> {
-        let parameters = run.common.parameters()?;
-        let circuit = Circuit::new(model, parameters.slots(), model.config.max_position_embeddings)?;
-        let requirements = circuit.requirements(&parameters)?;
-        let start = Instant::now();
-        steps.enter("generating keys");
-        let context = Context::new(parameters.clone())?;
-        let generator = KeyGenerator::new(&context, seed(run.insecure_seed)?);
-        let secret = generator.secret_key();
-        let public = generator.public_key(&secret)?;
-        let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-        let server = Server::new(&context, &keys)?;
-        let phases = Phases { keygen: start.elapsed().as_secs_f64(), ..Phases::default() };
-        Ok(Self {
-            model,
-            steps,
-            parameters,
-            context,
-            requirements,
-            secret,
-            public,
-            server,
-            checkpoints: Vec::new(),
-            phases,
-            profile: None,
-        })
-    }
-
-    /// One pass over `tokens`: decrypted logits, and how far they are from the model in the clear.
-    fn pass(&mut self, run: &Run, pass: u16, tokens: &[u32]) -> Result<(Vec<f64>, Fidelity)> {
-        let circuit = Circuit::new(self.model, self.parameters.slots(), tokens.len())?;
-        let start = Instant::now();
-        self.steps.enter("predicting noise");
-        let predictions = predict(&self.parameters, &circuit, tokens)?;
-        let prediction = predictions.tap("logits").context("the circuit has no logits")?;
-        let (bound, bound_kind) = largest_bound(&bounds(&self.parameters, &circuit, tokens)?, prediction)?;
-        let plain = forward(self.model, &circuit.padded(tokens), tokens.len() - 1, Functions::Polynomial)?;
-        for escape in &plain.escapes {
-            let [a, b] = escape.interval;
-            eprintln!("warning: {}: input {} is outside the certified interval [{a}, {b}]", escape.site, escape.value);
-        }
-        if predictions.largest_bootstrapped > 1.0 {
-            eprintln!("warning: a slot of size {} enters bootstrapping, at most 1", predictions.largest_bootstrapped);
-        }
-        self.phases.predict += lap(start);
-
-        let start = Instant::now();
-        self.steps.enter("encrypting");
-        // Keys and every encryption draw from streams of their own, so the one seed may serve all.
-        let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1 + u128::from(pass))))?;
-        let plan = &self.requirements.plan;
-        let input = encrypt(&self.context, &self.public, &circuit.input(tokens)?, plan.input_level(), &fresh)?;
-        self.phases.encrypt += lap(start);
-
-        let start = Instant::now();
-        let progress = |step: &'static str| self.steps.enter(step);
-        let (result, profile) = match &run.checkpoint {
-            Some(directory) => {
-                let identity = Identity::new(&self.context, self.model, plan, &input)?;
-                let checkpoints = Checkpoints::new(&directory.join(format!("pass-{pass}")), &self.context, identity)?;
-                let computed = checkpoints.compute(&self.server, &circuit, plan, &input, &progress)?;
-                self.checkpoints.push(checkpoints);
-                computed
-            }
-            None => self.server.compute(&circuit, plan, &input, &mut Blind, &progress)?,
-        };
-        self.phases.compute += lap(start);
-        match &mut self.profile {
-            Some(all) => all.merge(profile),
-            None => self.profile = Some(profile),
-        }
-
-        let start = Instant::now();
-        let parts: Vec<_> = result.iter().collect();
-        let logits = read(&self.context, &self.secret, &parts, &circuit.logits())?;
-        self.phases.decrypt += lap(start);
-        let errors: Vec<f64> = logits.iter().zip(plain.logits()).map(|(a, b)| (a - b).abs()).collect();
-        let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-        let fidelity = Fidelity {
-            max_abs_error: largest(&errors),
-            bound,
-            bound_kind,
-            estimate: largest(&prediction.deviation),
-            mse: errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64,
-            token_unchanged: argmax(&logits) == argmax(plain.logits()),
-        };
-        Ok((logits, fidelity))
-    }
-}
-
-pub(super) fn lap(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64()
 }

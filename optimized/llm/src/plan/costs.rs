@@ -1,116 +1,125 @@
-//! What operations cost, by level: predicted seconds on one thread.
+//! What operations cost: work of kernels times measured unit costs.
 //!
-//! An operation is a number of transforms of one limb and a number of passes over one limb; both unit costs are measured.
+//! Plans are made with [`Units::default`], so that client and server find the same plan on any machine; units that were measured where
+//! the circuit runs only say how long the plan takes.
 
+use super::bootstrap::BootstrapCost;
+use super::work::{Basis, Work};
+use crate::backend::Packing;
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
 use touchstone_ckks::Parameters;
 
-/// Seconds of a transform of one limb of `2^16` coefficients on the machine where the defaults were measured
-/// (`cargo bench -p touchstone-benches --bench ntt`).
-const TRANSFORM: f64 = 0.21e-3;
-/// Seconds of a multiply-accumulate pass over one limb of `2^16` coefficients there.
-const PASS: f64 = 0.05e-3;
-/// Transforms' worth of one encoding beyond the transforms of its limbs: the embedding and its roundings.
-const EMBEDDING: f64 = 6.0;
+/// Ring degree to whose limbs unit costs refer.
+pub const UNIT_DEGREE: f64 = 65536.0;
+
+/// Processor seconds of the kernels by limb of `2^16` residues, and how well threads share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Units {
+    /// A forward transform.
+    pub forward: f64,
+    /// An inverse transform.
+    pub inverse: f64,
+    /// A row read by a base conversion, for one limb that it gives.
+    pub conversion: f64,
+    /// A limb of a digit times both halves of a key.
+    pub key: f64,
+    /// A limb of a plaintext times both halves of a ciphertext, added to a sum.
+    pub plain: f64,
+    /// Another limb written or added to.
+    pub pass: f64,
+    /// A vector of `2^15` slots turned into coefficients.
+    pub embedding: f64,
+    /// Processor time in no kernel (memory, vectors of slots, threads that wait), as a share of that in kernels.
+    pub overhead: f64,
+    /// Processor seconds by second that passes.
+    pub parallel: f64,
+}
+
+impl Default for Units {
+    /// From benches of the engine at `N = 2^16` on an AMD EPYC (Zen 3) with the AVX2 kernels, one thread, nothing else running: both
+    /// transforms 0.427 ms; at level 31 a plaintext product 3.5 ms, a rotation 103 ms and four hoisted ones 250 ms, which leave two
+    /// equations for conversions and keys, and an encoding 9.7 ms; a bootstrap 6.2 s on one thread and 3.4 s on two.
+    fn default() -> Self {
+        Self {
+            forward: 0.2135e-3,
+            inverse: 0.2135e-3,
+            conversion: 0.0194e-3,
+            key: 0.0915e-3,
+            plain: 0.11e-3,
+            pass: 0.055e-3,
+            embedding: 1.1e-3,
+            overhead: 0.0,
+            parallel: 1.82,
+        }
+    }
+}
 
 /// A model of costs for one parameter set.
 #[derive(Clone, Debug)]
 pub struct Costs {
-    transform: f64,
-    pass: f64,
-    digit_size: usize,
-    special: usize,
-    /// Of a bootstrap of complex slots, and of real ones.
-    bootstraps: [f64; 2],
+    units: Units,
+    basis: Basis,
+    bootstrapping: BootstrapCost,
+    /// Residues of a limb, and steps of a transform, relative to [`UNIT_DEGREE`].
+    size: f64,
+    depth: f64,
 }
 
 impl Costs {
-    /// Costs from the parameters and default unit costs.
-    #[must_use]
-    pub fn new(parameters: &Parameters) -> Self {
+    /// Costs of a parameter set.
+    ///
+    /// # Errors
+    /// None for parameters that were checked.
+    pub fn new(parameters: &Parameters, units: Units) -> Result<Self> {
         let n = parameters.n() as f64;
-        let size = n / 65536.0;
-        let special = parameters.special().len();
-        let transform = TRANSFORM * size * n.log2() / 16.0;
-        let mut costs = Self {
-            transform,
-            pass: PASS * size,
-            digit_size: parameters.literal().digit_size,
-            special,
-            bootstraps: [0.0; 2],
-        };
-        costs.bootstraps = costs.bootstrapping(parameters);
-        costs
+        Ok(Self {
+            units,
+            basis: Basis::new(parameters),
+            bootstrapping: BootstrapCost::of(parameters)?,
+            size: n / UNIT_DEGREE,
+            depth: n.log2() / UNIT_DEGREE.log2(),
+        })
     }
 
-    /// One key switch at a level: decomposition, inner products with the key, ModDown.
+    /// Work of operations.
     #[must_use]
-    pub fn key_switch(&self, level: usize) -> f64 {
-        let limbs = level + 1;
-        let extended = limbs + self.special;
-        let digits = limbs.div_ceil(self.digit_size);
-        let transforms = limbs + digits * extended - limbs + 2 * extended;
-        let passes = digits * (self.digit_size.min(limbs) + 2) * extended + 2 * self.special * limbs;
-        transforms as f64 * self.transform + passes as f64 * self.pass
+    pub fn basis(&self) -> &Basis {
+        &self.basis
     }
 
-    /// One rescale of both components.
+    /// What bootstraps do and hold.
     #[must_use]
-    pub fn rescale(&self, level: usize) -> f64 {
-        2.0 * (level + 1) as f64 * (self.transform + self.pass)
+    pub fn bootstrapping(&self) -> &BootstrapCost {
+        &self.bootstrapping
     }
 
-    /// A product of two ciphertexts, not relinearised.
+    /// Work of one bootstrap from its input level.
     #[must_use]
-    pub fn product(&self, level: usize) -> f64 {
-        4.0 * (level + 1) as f64 * self.pass
+    pub fn bootstrap(&self, packing: Packing) -> Work {
+        match packing {
+            Packing::Complex => self.bootstrapping.complex,
+            Packing::Real => self.bootstrapping.real,
+            Packing::Periodic(period) => self.bootstrapping.periodic.get(&period).copied().unwrap_or_default(),
+        }
     }
 
-    /// A product of a ciphertext and an encoded plaintext, not rescaled.
+    /// Predicted processor seconds.
     #[must_use]
-    pub fn plain_product(&self, level: usize) -> f64 {
-        2.0 * (level + 1) as f64 * self.pass
+    pub fn seconds(&self, work: &Work) -> f64 {
+        let units = &self.units;
+        let transforms = work.forward * units.forward + work.inverse * units.inverse + work.embedding * units.embedding;
+        let others = work.conversion * units.conversion
+            + work.key * units.key
+            + work.plain * units.plain
+            + work.pass * units.pass;
+        self.size * (self.depth * transforms + others) * (1.0 + units.overhead)
     }
 
-    /// A sum.
+    /// Predicted seconds that pass.
     #[must_use]
-    pub fn add(&self, level: usize) -> f64 {
-        2.0 * (level + 1) as f64 * self.pass
-    }
-
-    /// Encoding of a vector of slots.
-    #[must_use]
-    pub fn encode(&self, level: usize) -> f64 {
-        (EMBEDDING + (level + 1) as f64) * self.transform
-    }
-
-    /// One bootstrap.
-    #[must_use]
-    pub fn bootstrap(&self, real: bool) -> f64 {
-        self.bootstraps[usize::from(real)]
-    }
-
-    /// Bootstraps of complex and of real slots: the rotations of both maps and the products of EvalMod.
-    fn bootstrapping(&self, parameters: &Parameters) -> [f64; 2] {
-        let Some(boot) = parameters.bootstrap() else { return [0.0; 2] };
-        let maps =
-            [(&boot.slots_to_coeffs, boot.slots_to_coeffs.len()), (&boot.coeffs_to_slots, parameters.max_level())];
-        let map = |(factors, start): (&Vec<touchstone_spec::params::MapFactor>, usize)| {
-            let factor = |(done, factor): (usize, &touchstone_spec::params::MapFactor)| {
-                let diagonals = (2usize << factor.log_radix) - 1;
-                // Baby and giant steps need about twice the square root of the diagonals.
-                let rotations = 2.0 * (diagonals as f64).sqrt();
-                rotations * self.key_switch(start - done) + diagonals as f64 * self.plain_product(start - done)
-            };
-            factors.iter().enumerate().map(factor).sum::<f64>()
-        };
-        let top = parameters.max_level() - boot.coeffs_to_slots.len();
-        let middle = (top + boot.output_level) / 2;
-        let products =
-            2.0 * (boot.cosine.len() as f64).sqrt() + f64::from(boot.double_angles) + boot.output.len() as f64;
-        let product = self.key_switch(middle) + self.product(middle) + self.rescale(middle);
-        let sine = products * product;
-        let maps = maps.into_iter().map(map).sum::<f64>();
-        let shared = maps + self.key_switch(parameters.max_level()) + self.key_switch(top + 1);
-        [shared + 2.0 * sine, shared + sine]
+    pub fn elapsed(&self, work: &Work) -> f64 {
+        self.seconds(work) / self.units.parallel
     }
 }

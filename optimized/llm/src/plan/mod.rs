@@ -4,13 +4,24 @@
 //! which it ends and what it costs. Costs of blocks add, and what follows depends on the level at the end only, so the
 //! best placement for the rest of the model is computed once per block and level, from the last block to the first.
 
+mod bootstrap;
+pub mod calibrate;
 pub mod costs;
+pub mod forecast;
+pub mod memory;
+pub mod outline;
+pub mod work;
+
+pub use bootstrap::BootstrapCost;
 
 use crate::artifact::Model;
 use crate::backend::dry::DryRun;
+use crate::circuit::CacheLevels;
 use crate::error::{LlmError, Result};
 use costs::Costs;
+use std::collections::BTreeMap;
 use touchstone_ckks::Parameters;
+use touchstone_spec::artifact::Site;
 
 /// How a part of the circuit takes over the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +58,7 @@ pub struct Plan {
     pub blocks: Vec<BlockPlan>,
     /// The stream before the final LayerNorm.
     pub head: Entry,
-    /// Predicted seconds on one thread.
+    /// Predicted processor seconds, by [`costs::Units::default`].
     pub seconds: f64,
 }
 
@@ -79,11 +90,14 @@ pub trait Planned {
     /// The model.
     fn model(&self) -> &Model;
 
-    /// Bootstraps that refresh the stream once.
-    fn stream_bootstraps(&self) -> usize;
+    /// What dry runs of block `layer` depend on: blocks that are alike share them.
+    fn pattern(&self, layer: usize) -> Pattern;
 
-    /// Levels that refreshing the stream takes from what bootstrapping gives.
-    fn levels_of_refresh(&self) -> usize;
+    /// Brings the stream from level `exit` to where `entry` takes it over, by a bootstrap if it says so.
+    ///
+    /// # Errors
+    /// [`LlmError::Levels`] where that cannot be.
+    fn dry_enter(&self, dry: &DryRun<'_>, exit: usize, entry: Entry) -> Result<()>;
 
     /// The level at which block `layer` ends.
     ///
@@ -98,6 +112,23 @@ pub trait Planned {
     fn dry_head(&self, dry: &DryRun<'_>, level: usize) -> Result<()>;
 }
 
+/// What dry runs of a block depend on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pattern {
+    /// Which coefficients of the replacements in it are not 0.
+    pub coefficients: Vec<Vec<bool>>,
+    /// Levels of the cache that it reads.
+    pub cache: Option<CacheLevels>,
+}
+
+impl Pattern {
+    /// The pattern of a block without a cache that reads these replacements.
+    pub(crate) fn of<'a>(sites: impl Iterator<Item = &'a Site>) -> Self {
+        let used = |site: &Site| site.coefficients.iter().map(|c| c.0 != 0.0).collect();
+        Self { coefficients: sites.map(used).collect(), cache: None }
+    }
+}
+
 /// The best continuation from one level.
 #[derive(Clone, Debug)]
 struct Best {
@@ -107,18 +138,25 @@ struct Best {
     head: Entry,
 }
 
+/// A way through a block: decisions, level at its end, processor seconds.
+type Way = (BlockPlan, usize, f64);
+
 struct Search<'a, C> {
     circuit: &'a C,
     parameters: &'a Parameters,
     costs: &'a Costs,
     /// Input and output level of bootstrapping.
     bootstrapping: Option<(usize, usize)>,
+    /// Dry runs of blocks, by [`Planned::pattern`]: blocks that are alike share them.
+    known: BTreeMap<Pattern, Vec<Way>>,
+    /// Processor seconds of [`Planned::dry_enter`] by exit level and entry; none where that cannot be.
+    entering: Vec<[Vec<Option<f64>>; 2]>,
 }
 
 impl<'a, C: Planned> Search<'a, C> {
     fn new(circuit: &'a C, parameters: &'a Parameters, costs: &'a Costs) -> Self {
         let bootstrapping = parameters.bootstrap().map(|boot| (boot.slots_to_coeffs.len(), boot.output_level));
-        Self { circuit, parameters, costs, bootstrapping }
+        Self { circuit, parameters, costs, bootstrapping, known: BTreeMap::new(), entering: Vec::new() }
     }
 
     /// The highest level at which the stream is ever taken over.
@@ -126,8 +164,10 @@ impl<'a, C: Planned> Search<'a, C> {
         self.bootstrapping.map_or(self.parameters.max_level(), |(_, output)| output)
     }
 
-    fn run(&self) -> Result<Plan> {
+    fn run(mut self) -> Result<Plan> {
         let mut failure = None;
+        self.entering =
+            (0..=self.top()).map(|exit| [false, true].map(|bootstrap| self.entries(exit, bootstrap))).collect();
         let mut after = self.heads(&mut failure);
         for layer in (0..self.circuit.model().layers.len()).rev() {
             after = self.blocks(layer, &after, &mut failure);
@@ -159,22 +199,34 @@ impl<'a, C: Planned> Search<'a, C> {
     }
 
     /// By entry level: block `layer` and what follows, given the continuations after it.
-    fn blocks(&self, layer: usize, after: &[Option<Best>], failure: &mut Option<LlmError>) -> Vec<Option<Best>> {
-        let options = self.options();
-        let mut best = Vec::new();
+    fn blocks(&mut self, layer: usize, after: &[Option<Best>], failure: &mut Option<LlmError>) -> Vec<Option<Best>> {
+        let pattern = self.circuit.pattern(layer);
+        if !self.known.contains_key(&pattern) {
+            let runs = self.dry_runs(layer, failure);
+            self.known.insert(pattern.clone(), runs);
+        }
+        let mut best = vec![None; self.top() + 1];
+        for &(plan, exit, seconds) in &self.known[&pattern] {
+            let least: &mut Option<Best> = &mut best[plan.entry.level];
+            *least = cheaper(least.take(), self.continued(after, exit, plan, seconds));
+        }
+        best
+    }
+
+    /// Every way through block `layer` that has enough levels: its end and its cost.
+    fn dry_runs(&self, layer: usize, failure: &mut Option<LlmError>) -> Vec<Way> {
+        let mut runs = Vec::new();
         for level in 0..=self.top() {
-            let mut least: Option<Best> = None;
-            for &(denominator, middle) in &options {
+            for (denominator, middle) in self.options() {
                 let plan = BlockPlan { entry: Entry::at(level), denominator, middle };
                 let dry = DryRun::new(self.parameters, self.costs);
                 match self.circuit.dry_block(&dry, layer, plan) {
-                    Ok(exit) => least = cheaper(least, self.continued(after, exit, plan, dry.seconds())),
+                    Ok(exit) => runs.push((plan, exit, dry.seconds())),
                     Err(error) => *failure = Some(error),
                 }
             }
-            best.push(least);
         }
-        best
+        runs
     }
 
     fn options(&self) -> Vec<(bool, bool)> {
@@ -188,13 +240,13 @@ impl<'a, C: Planned> Search<'a, C> {
 
     /// The cheapest way on from level `exit`, with or without a bootstrap.
     fn continued(&self, after: &[Option<Best>], exit: usize, plan: BlockPlan, seconds: f64) -> Option<Best> {
-        let parts = self.circuit.stream_bootstraps() as f64;
-        let plain = after.iter().take(exit + 1).flatten().map(|next| (false, 0.0, next));
-        let raised = self.bootstrapping.filter(|(input, _)| exit >= *input);
-        let cost = self.costs.bootstrap(false) * parts;
-        let reach = raised.map_or(0, |(_, output)| (output + 1).saturating_sub(self.circuit.levels_of_refresh()));
-        let raised = after.iter().take(reach).flatten().map(|next| (true, cost, next));
-        let (bootstrap, extra, next) = plain.chain(raised).min_by(|a, b| {
+        let next = |bootstrap: bool| {
+            let reached = after.iter().enumerate().filter_map(|(level, next)| Some((level, next.as_ref()?)));
+            reached.filter_map(move |(level, next)| {
+                Some((bootstrap, self.entering[exit][usize::from(bootstrap)][level]?, next))
+            })
+        };
+        let (bootstrap, extra, next) = next(false).chain(next(true)).min_by(|a, b| {
             let total = |x: &(bool, f64, &Best)| x.1 + x.2.seconds;
             total(a).total_cmp(&total(b))
         })?;
@@ -206,6 +258,16 @@ impl<'a, C: Planned> Search<'a, C> {
         }
         next.blocks.push(plan);
         Some(next)
+    }
+
+    /// What it takes to bring the stream from level `exit` to each level, with a bootstrap or without; none if that cannot be.
+    fn entries(&self, exit: usize, bootstrap: bool) -> Vec<Option<f64>> {
+        let entry = |level: usize| {
+            let dry = DryRun::new(self.parameters, self.costs);
+            let entered = self.circuit.dry_enter(&dry, exit, Entry { bootstrap, level });
+            entered.ok().map(|()| dry.seconds())
+        };
+        (0..=self.top()).map(entry).collect()
     }
 }
 

@@ -90,7 +90,7 @@ fn by_part(part: &str) -> Node {
     match part {
         "query-key products" | "weighted values" => Node::CiphertextMatmul,
         "GELU" => Node::Gelu,
-        "bootstrapping" => Node::Repack,
+        "bootstrapping" | "key-value cache" => Node::Repack,
         "last token" | "mean over tokens" | "pooler" | "classifier" => Node::Head,
         _ if part.starts_with("layernorm") => Node::InverseSqrt,
         _ if part.starts_with("power-softmax") => Node::PowerSoftmax,
@@ -98,6 +98,24 @@ fn by_part(part: &str) -> Node {
         _ if part.ends_with("head") => Node::Head,
         _ if part.ends_with("map") || part.ends_with("maps") => Node::PlaintextMatmul,
         _ => Node::Other,
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::LinearMap => "linear map",
+            Self::Polynomial => "polynomial",
+            Self::CiphertextProduct => "ciphertext product",
+            Self::Relinearisation => "relinearisation",
+            Self::Bootstrap => "bootstrap",
+            Self::Rotation => "rotation",
+            Self::HoistedRotations => "hoisted rotations",
+            Self::Conjugation => "conjugation",
+            Self::PlaintextProduct => "plaintext product",
+            Self::Rescale => "rescale",
+            Self::Add => "add",
+        })
     }
 }
 
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn operations_belong_to_the_node_of_their_part() {
-        use Operation::{Add, Bootstrap, CiphertextProduct, LinearMap, Polynomial, Rotation};
+        use Operation::{Add, Bootstrap, CiphertextProduct, LinearMap, PlaintextProduct, Polynomial, Rotation};
         for (part, operation, node) in [
             ("query, key, value maps", LinearMap, Node::PlaintextMatmul),
             ("query, key, value maps", CiphertextProduct, Node::InverseSqrt),
@@ -137,6 +155,7 @@ mod tests {
             ("LM head", Add, Node::Head),
             ("pooler", Polynomial, Node::Head),
             ("residual branch", LinearMap, Node::Repack),
+            ("key-value cache", PlaintextProduct, Node::Repack),
             ("nobody knows", Rotation, Node::Other),
         ] {
             assert_eq!(Node::of(part, operation), node, "{part}, {operation:?}");

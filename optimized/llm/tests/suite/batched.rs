@@ -1,6 +1,6 @@
 //! The batched twin against the packed circuit and the model in binary64, on predicted slots and under encryption.
 
-use super::model::{SEED, TOKENS, calibrate, deep_model, toy_bootstrapping, toy_parameters};
+use super::model::{SEED, TOKENS, calibrate, deep_model, repeated, toy_bootstrapping, toy_parameters};
 use touchstone_ckks::{Ciphertext, Context, KeyGenerator, Parameters, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::artifact::Model;
@@ -22,8 +22,13 @@ fn several() -> Vec<Vec<u32>> {
 
 /// A parallel model of one layer for them.
 fn model_of_several() -> Model {
-    let mut model = deep_model(true, 1);
-    calibrate(&mut model, &[TOKENS.to_vec(), vec![5, 2, 29], vec![11, 4, 4, 27, 19, 8, 6, 13]]);
+    calibrated_on(true, 1, &[TOKENS.to_vec(), vec![5, 2, 29], vec![11, 4, 4, 27, 19, 8, 6, 13]])
+}
+
+/// A model calibrated on prompts, each extended to the context.
+fn calibrated_on(parallel: bool, layers: usize, prompts: &[Vec<u32>]) -> Model {
+    let mut model = deep_model(parallel, layers);
+    calibrate(&mut model, &prompts.iter().map(|prompt| repeated(prompt)).collect::<Vec<_>>());
     model
 }
 
@@ -62,6 +67,16 @@ fn predicted_slots_agree_with_both_other_forms_at_every_tap() {
         // Two places at N = 2^5.
         let prompts: Vec<_> = several().into_iter().take(parameters.slots() / ROW).collect();
         assert_eq!(slots_agree(&model_of_several(), &parameters, &prompts), 0);
+    }
+}
+
+/// Rules: `r[packing.batched.refresh]`, `r[packing.twins]`.
+#[test]
+fn predicted_slots_of_two_layers_agree_with_both_other_forms_at_every_tap() {
+    for (parallel, parameters) in [(true, toy_bootstrapping(6)), (false, toy_bootstrapping(6))] {
+        let prompts = alike();
+        let model = calibrated_on(parallel, 2, &prompts);
+        assert!(slots_agree(&model, &parameters, &prompts) > 0, "parallel residual {parallel}: no bootstrap");
     }
 }
 
@@ -133,7 +148,7 @@ fn encrypted_batch(
     let seed = Seed::insecure(u128::from(SEED) + 1);
     let input = session::encrypt(&context, &public, &slots, level, &seed).unwrap();
     let mut taps = PerPrompt::new(prompts.iter().map(|_| DecryptedTaps::new(&context, &secret)).collect());
-    let server = Server::new(&context, &keys).unwrap();
+    let server = Server::new(&context, &keys, &requirements.keys).unwrap();
     let (logits, _) = server.compute_batch(&circuit, &requirements.plan, &input, &mut taps, &|_| ()).unwrap();
     (taps.observers.into_iter().map(|observer| observer.taps).collect(), logits)
 }
@@ -150,7 +165,7 @@ fn encrypted_packed(model: &Model, parameters: &Parameters, prompt: &[u32]) -> V
     let seed = Seed::insecure(u128::from(SEED) + 3);
     let input = session::encrypt(&context, &public, &slots, level, &seed).unwrap();
     let mut taps = DecryptedTaps::new(&context, &secret);
-    let server = Server::new(&context, &keys).unwrap();
+    let server = Server::new(&context, &keys, &requirements.keys).unwrap();
     server.compute(&circuit, &requirements.plan, &input, &mut taps, &|_| ()).unwrap();
     taps.taps
 }

@@ -65,14 +65,14 @@ impl Computation {
     }
 
     fn uninterrupted(&self) -> Vec<Ciphertext> {
-        let server = Server::new(&self.context, &self.keys).unwrap();
+        let server = Server::new(&self.context, &self.keys, &self.requirements.keys).unwrap();
         server.compute(&self.circuit(), &self.requirements.plan, &self.input, &mut Blind, &|_| ()).unwrap().0
     }
 
     /// Computes with checkpoints and writes the result beside them.
     fn resumable(&self, directory: &Path) {
         let checkpoints = self.checkpoints(directory, self.identity());
-        let server = Server::new(&self.context, &self.keys).unwrap();
+        let server = Server::new(&self.context, &self.keys, &self.requirements.keys).unwrap();
         let (logits, _) =
             checkpoints.compute(&server, &self.circuit(), &self.requirements.plan, &self.input, &|_| ()).unwrap();
         let file = std::fs::File::create(result(directory)).unwrap();

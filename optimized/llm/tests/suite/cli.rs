@@ -51,6 +51,11 @@ fn prompts() {
     let long = "king ".repeat(100);
     refused(1, &["prompt", "1 to 64 tokens", "got 10"], &[&"run", &"--prompt", &long]);
     refused(1, &["--max-new-tokens", "got 1000"], &[&"run", &"--max-new-tokens", &"1000"]);
+    refused(1, &["top-p", "at most 1", "got 1.5"], &[&"run", &"--top-p", &"1.5"]);
+    refused(1, &["temperature", "above 0", "got 0"], &[&"run", &"--top-p", &"0.5", &"--temperature", &"0"]);
+    refused(2, &["--top-p"], &[&"run", &"--temperature", &"0.5"]);
+    let kept: [&dyn AsRef<OsStr>; 5] = [&"run", &"--max-new-tokens", &"2", &"--checkpoint", &"/no/such/place"];
+    refused(1, &["--checkpoint", "--no-cache"], &kept);
 }
 
 #[cfg(unix)]

@@ -153,7 +153,7 @@ fn within_predicted_noise(encoder: &Encoder, parameters: Parameters) {
     let (slots, seed) = (circuit.input(&TOKENS).unwrap(), Seed::insecure(u128::from(SEED) + 1));
     let input = encrypt(&context, &public, &slots, requirements.plan.input_level(), &seed).unwrap();
     let mut taps = DecryptedTaps::new(&context, &secret);
-    let server = Server::new(&context, &keys).unwrap();
+    let server = Server::new(&context, &keys, &requirements.keys).unwrap();
     server.compute(&circuit, &requirements.plan, &input, &mut taps, &|_| ()).unwrap();
     assert_eq!(taps.taps.len(), predicted.taps.len());
     for (tap, prediction) in taps.taps.iter().zip(&predicted.taps) {

@@ -2,10 +2,13 @@
 
 mod batched;
 mod checkpoint;
+mod classify;
 mod cli;
 mod encoder;
 mod encrypted;
+mod generate;
 mod model;
 mod packing;
+mod planner;
 mod predicted;
 mod protocol;

@@ -3,6 +3,7 @@
 use touchstone_ckks::{ParameterLiteral, Parameters, Security};
 use touchstone_llm::artifact::{Layer, Linear, Matrix, Model, Norm};
 use touchstone_llm::plain::{Escape, Functions, exact, forward};
+use touchstone_llm::sampling::argmax;
 use touchstone_spec::artifact::{
     ErrorKind, Function, ModelConfig, POLYNOMIALS_FORMAT, Polynomials, PowerSoftmax, Refinement, Site, site_names,
 };
@@ -73,15 +74,43 @@ pub fn small_model(parallel: bool) -> Model {
 
 /// [`small_model`] with several layers.
 pub fn deep_model(parallel: bool, layers: usize) -> Model {
+    let mut model = uncalibrated(parallel, layers, 2, 0.5);
+    calibrate(&mut model, &[repeated(&TOKENS)]);
+    model
+}
+
+/// A model of any shape calibrated for generation from a prompt up to the context limit, and the prompt with what it generates.
+pub fn generating_model(
+    parallel: bool,
+    layers: usize,
+    (heads, rotary): (usize, f64),
+    prompt: &[u32],
+) -> (Model, Vec<u32>) {
+    let mut model = uncalibrated(parallel, layers, heads, rotary);
+    let mut tokens = prompt.to_vec();
+    while tokens.len() < model.config.max_position_embeddings {
+        let pass = forward(&model, &tokens, tokens.len() - 1, Functions::Exact).unwrap();
+        tokens.push(argmax(pass.logits()));
+    }
+    calibrate(&mut model, &[repeated(prompt), tokens.clone()]);
+    (model, tokens)
+}
+
+/// A prompt extended to the context.
+pub fn repeated(tokens: &[u32]) -> Vec<u32> {
+    tokens.iter().copied().cycle().take(8).collect()
+}
+
+fn uncalibrated(parallel: bool, layers: usize, heads: usize, rotary_pct: f64) -> Model {
     let config = ModelConfig {
         model_type: "gpt_neox".to_owned(),
         hidden_size: 16,
         num_hidden_layers: layers,
-        num_attention_heads: 2,
+        num_attention_heads: heads,
         intermediate_size: 32,
         vocab_size: 32,
         max_position_embeddings: 8,
-        rotary_pct: 0.5,
+        rotary_pct,
         rotary_emb_base: 100.0,
         use_parallel_residual: parallel,
         layer_norm_eps: 1e-5,
@@ -114,29 +143,20 @@ pub fn deep_model(parallel: bool, layers: usize) -> Model {
     let embedding = draws.matrix(32, 16, 1.0);
     let head = draws.matrix(32, 16, 0.7);
     let final_norm = draws.norm(16);
-    let mut model = Model { config, polynomials, embedding, layers, final_norm, head };
-    calibrate(&mut model, &[TOKENS.to_vec()]);
-    model
+    Model { config, polynomials, embedding, layers, final_norm, head }
 }
 
-/// Fits intervals and polynomials to prompts, each repeated up to the context.
-pub fn calibrate(model: &mut Model, prompts: &[Vec<u32>]) {
+/// Fits intervals and polynomials to texts.
+pub fn calibrate(model: &mut Model, texts: &[Vec<u32>]) {
     let mut probe = model.clone();
     let excess = |escape: &Escape| (escape.interval[0] - escape.value).max(escape.value - escape.interval[1]);
     let escapes = |polynomials: &Polynomials| {
         probe.polynomials = polynomials.clone();
-        let mut worst: Vec<Escape> = Vec::new();
-        for prompt in prompts {
-            let tokens: Vec<u32> = prompt.iter().copied().cycle().take(8).collect();
-            for escape in forward(&probe, &tokens, 0, Functions::Exact).unwrap().escapes {
-                match worst.iter_mut().find(|known| known.site == escape.site) {
-                    Some(known) if excess(known) >= excess(&escape) => {}
-                    Some(known) => *known = escape,
-                    None => worst.push(escape),
-                }
-            }
-        }
-        worst
+        let escapes = |tokens: &Vec<u32>| forward(&probe, tokens, 0, Functions::Exact).unwrap().escapes;
+        let mut all: Vec<Escape> = texts.iter().flat_map(escapes).collect();
+        // The worst of a site comes first.
+        all.sort_by(|a, b| excess(b).total_cmp(&excess(a)));
+        all
     };
     model.polynomials = calibrated(&model.config, model.polynomials.clone(), escapes);
 }

@@ -3,9 +3,9 @@
 use super::model::{TOKENS, small_model, toy_parameters};
 use num_complex::Complex64;
 use touchstone_llm::Result;
-use touchstone_llm::backend::dry::DryRun;
+use touchstone_llm::backend::dry::{DryCiphertext, DryRun};
 use touchstone_llm::circuit::Circuit;
-use touchstone_llm::plan::costs::Costs;
+use touchstone_llm::plan::costs::{Costs, Units};
 use touchstone_llm::tap::{Decode, Observer};
 
 /// Heads of the small model.
@@ -59,12 +59,12 @@ fn inputs_lie_where_the_book_says() {
 #[derive(Default)]
 struct Places(Vec<(String, Decode)>);
 
-impl Observer<usize> for Places {
+impl Observer<DryCiphertext> for Places {
     fn wants(&self, _name: &str) -> bool {
         true
     }
 
-    fn tap(&mut self, name: &str, _ciphertexts: &[&usize], decode: &Decode) -> Result<()> {
+    fn tap(&mut self, name: &str, _ciphertexts: &[&DryCiphertext], decode: &Decode) -> Result<()> {
         self.0.push((name.to_owned(), decode.clone()));
         Ok(())
     }
@@ -78,11 +78,11 @@ fn scores_and_hidden_units_lie_where_the_book_says() {
         let parameters = toy_parameters(log_n);
         let slots = parameters.slots();
         let circuit = Circuit::new(&model, slots, T).unwrap();
-        let (m, costs) = (M.min(slots / (T * H)), Costs::new(&parameters));
+        let (m, costs) = (M.min(slots / (T * H)), Costs::new(&parameters, Units::default()).unwrap());
         let replicas = slots / (m * T * H);
         let (dry, plan) = (DryRun::new(&parameters, &costs), circuit.requirements(&parameters).unwrap().plan);
         let mut places = Places::default();
-        circuit.run(&dry, &plan, &vec![plan.input_level(); M / m], &mut places).unwrap();
+        circuit.run(&dry, &plan, &dry.input(M / m, plan.input_level()), &mut places).unwrap();
         let found = |name: &str| places.0.iter().find(|tap| tap.0 == name).unwrap().1.clone();
         let scores = found("layers.0.attention.scores");
         for (i, place) in scores.places.iter().enumerate() {

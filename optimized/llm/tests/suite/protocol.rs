@@ -1,6 +1,6 @@
 //! Client and server as processes that exchange files.
 
-use super::model::{PRESET, SEED, TOKENS, calibrate, small_model, toy_parameters};
+use super::model::{PRESET, SEED, TOKENS, calibrate, repeated, small_model, toy_parameters};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use touchstone_ckks::ckks::serialise::{EvaluationKeyReader, write_evaluation_keys};
 use touchstone_ckks::{Context, EvaluationKeys};
 use touchstone_llm::artifact::{Linear, Model, Norm};
+use touchstone_llm::bounds::root_sum_square;
 use touchstone_llm::circuit::Circuit;
+use touchstone_llm::generation::{Generation, Predictor};
 use touchstone_llm::plain::{Functions, forward};
 use touchstone_llm::profile::Profile;
 use touchstone_llm::session::bounds;
@@ -162,6 +164,8 @@ fn run_prints_one_json_object_and_generates_tokens() {
         assert!(value[field].is_string(), "{field} in {text}");
     }
     assert!(value["seconds"].as_f64().unwrap() > 0.0);
+    let kinds: Vec<_> = value["passes"].as_array().unwrap().iter().map(|pass| pass["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["prefill", "decode", "decode"]);
     let profiled = [&run[..], &["--profile-json", "@profile.json", "--profile-html", "@profile.html"]].concat();
     let again: serde_json::Value = serde_json::from_str(&world.accepts(&profiled)).unwrap();
     assert_eq!(again["fidelity"], value["fidelity"], "a fixed seed repeats a run, recorded or not");
@@ -169,12 +173,23 @@ fn run_prints_one_json_object_and_generates_tokens() {
     assert_eq!((profile.passes, profile.primitives.is_empty()), (3, false));
     let page = std::fs::read_to_string(world.path("profile.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("touchstone run, 2 tokens"), "{page}");
+    let mut picked = [&run[..], &["--top-p", "0.9", "--temperature", "2"]].concat();
+    // A third unlikely token would leave the intervals of this model, which is calibrated on another text.
+    picked[4] = "2";
+    let [picked, same] = [(); 2].map(|()| serde_json::from_str::<serde_json::Value>(&world.accepts(&picked)).unwrap());
+    assert_eq!(picked["new_tokens"], same["new_tokens"], "draws of a fixed seed repeat");
+    assert_eq!(picked["fidelity"]["token_unchanged"], true, "{picked}");
+    // Full passes are the obvious twin.
+    let full = [&run[..], &["--no-cache"]].concat();
+    let full: serde_json::Value = serde_json::from_str(&world.accepts(&full)).unwrap();
+    assert_eq!(full["new_tokens"], value["new_tokens"]);
+    assert!(full["passes"].as_array().unwrap().iter().all(|pass| pass["kind"] == "full"), "{full}");
     // The seed that a run was killed with is used again; a finished run leaves nothing.
     std::fs::create_dir(world.path("kept")).unwrap();
     std::fs::write(world.path("kept/client.seed"), "5").unwrap();
-    let kept = ["run", "--prompt", "w3 w17", "--max-new-tokens", "3", "--json", "--checkpoint", "@kept"];
+    let kept = ["run", "--prompt", "w3 w17", "--max-new-tokens", "3", "--json", "--no-cache", "--checkpoint", "@kept"];
     let resumed: serde_json::Value = serde_json::from_str(&world.accepts(&kept)).unwrap();
-    assert_eq!(resumed["fidelity"], value["fidelity"], "the kept seed repeats a run");
+    assert_eq!(resumed["fidelity"], full["fidelity"], "the kept seed repeats a run");
     assert_eq!(std::fs::read_dir(world.path("kept")).unwrap().count(), 0);
 }
 
@@ -182,7 +197,7 @@ fn run_prints_one_json_object_and_generates_tokens() {
 fn a_batch_of_prompts_runs_at_once() {
     let prompts = [TOKENS.to_vec(), vec![5, 2, 29]];
     let mut model = small_model(true);
-    calibrate(&mut model, &prompts);
+    calibrate(&mut model, &prompts.clone().map(|prompt| repeated(&prompt)));
     let world = World::new(&model);
     let line = |prompt: &Vec<u32>| prompt.iter().map(|token| format!("w{token}")).collect::<Vec<_>>().join(" ") + "\n";
     let write = |name: &str, text: String| std::fs::write(world.path(name), text).unwrap();
@@ -215,6 +230,53 @@ fn a_batch_of_prompts_runs_at_once() {
     refuses(&["--row-tokens", "9"], &["at most the context, 8", "9"]);
     refuses(&["--checkpoint", "@kept"], &["--checkpoint", "--packing packed"]);
     world.refuses(&["run", "--prompts-file", "@prompts"], PRESET, &["--prompts-file", "--packing batched"]);
+}
+
+/// `r[generate.file]`: prefill and a step in processes of their own, logits as close to the model in the clear as bounds allow.
+#[test]
+fn generation_in_processes_that_share_a_cache() {
+    let (model, parameters) = (small_model(true), toy_parameters(9));
+    let world = World::new(&model);
+    world.accepts(&["keygen", "--generation", "--out", "@client", "--insecure-seed", "5"]);
+    let encrypt = ["encrypt", "--public", "@client/public.key", "--out", "@input", "--insecure-seed"];
+    let compute = ["compute", "--keys", "@client/evaluation.keys", "--in", "@input", "--out", "@output"];
+    let decrypt = ["decrypt", "--secret", "@client/secret.key", "--in", "@output", "--logits", "@logits"];
+    world.accepts(&[&encrypt[..], &["9", "--prompt", "w3 w17"]].concat());
+    let cached = [&compute[..], &["--cache", "@kept"]].concat();
+    world.refuses(&cached, PRESET, &["--length", "no cache"]);
+    world.accepts(&[&cached[..], &["--length", "2"]].concat());
+    world.accepts(&[&decrypt[..], &["--prompt", "w3 w17"]].concat());
+    let generation = Generation::find(&model, &parameters).unwrap();
+    let mut predictor = Predictor::new(&parameters, &model, &generation);
+    let mut close = |tokens: &[u32]| {
+        let bounds = root_sum_square(&predictor.pass(tokens).unwrap(), "logits").unwrap();
+        let pass = forward(&model, tokens, tokens.len() - 1, Functions::Polynomial).unwrap();
+        let logits: Vec<f64> = serde_json::from_slice(&std::fs::read(world.path("logits")).unwrap()).unwrap();
+        for (i, (got, want)) in logits.iter().zip(pass.logits()).enumerate() {
+            assert!((got - want).abs() <= bounds[i], "logit {i}: expected {want}, got {got}, bound {:e}", bounds[i]);
+        }
+    };
+    close(&[3, 17]);
+    // The cache of another model and damaged ones are refused.
+    let kept = std::fs::read(world.path("kept/cache")).unwrap();
+    world.accepts(&[&encrypt[..], &["10", "--next-token", "9"]].concat());
+    let other = World::new(&small_model(false));
+    std::fs::create_dir(other.path("kept")).unwrap();
+    std::fs::write(other.path("kept/cache"), &kept).unwrap();
+    std::fs::copy(world.path("input"), other.path("input")).unwrap();
+    std::fs::create_dir(other.path("client")).unwrap();
+    std::fs::copy(world.path("client/evaluation.keys"), other.path("client/evaluation.keys")).unwrap();
+    other.refuses(&cached, PRESET, &["cache: model: expected"]);
+    let mut damaged = kept.clone();
+    damaged[3000] ^= 1;
+    std::fs::write(world.path("kept/cache"), damaged).unwrap();
+    world.refuses(&cached, PRESET, &["cache: hash"]);
+    std::fs::write(world.path("kept/cache"), &kept[..20]).unwrap();
+    world.refuses(&cached, PRESET, &["cache: size"]);
+    std::fs::write(world.path("kept/cache"), &kept).unwrap();
+    world.accepts(&cached);
+    world.accepts(&[&decrypt[..], &["--step"]].concat());
+    close(&[3, 17, 9]);
 }
 
 /// Writes a model in the format of `r[artifact.files]` and a tokenizer of words `w0, w1, ...`.

@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
 mod embedding;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod ifma;
 mod scalar;
 
 use super::{ArithError, Modulus, NttTable, PackedLimb};
@@ -15,6 +17,9 @@ pub const MAX_DIGITS: usize = 32;
 /// Largest number of terms of an inner product: their sum then stays below `2^128`.
 pub const MAX_TERMS: usize = 1 << 20;
 
+/// Largest magnitude of an integer that [`Kernels::ntt_integers`] takes: `2^50`.
+pub const MAX_INTEGER: f64 = (1u64 << 50) as f64;
+
 /// The implementations a [`Kernels`] handle can stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KernelKind {
@@ -22,6 +27,41 @@ pub enum KernelKind {
     Scalar,
     /// Double-precision FMA arithmetic on AVX2 (x86-64).
     Avx2,
+    /// 52-bit integer multiply-add on AVX-512 (x86-64 with IFMA). Tested on arrays in place of registers; the instructions have not
+    /// been run on the machines of this project.
+    Avx512Ifma,
+}
+
+impl KernelKind {
+    /// All kinds, the slowest first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512Ifma];
+
+    /// The kinds that this processor runs, the slowest first; never empty.
+    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| kind.table().is_some())
+    }
+
+    /// The kernels of this kind, if this processor runs them.
+    fn table(self) -> Option<&'static Table> {
+        match self {
+            Self::Scalar => Some(&scalar::TABLE),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::table(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Ifma => ifma::table(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512Ifma => None,
+        }
+    }
+
+    /// What a processor needs to run it.
+    fn requirement(self) -> &'static str {
+        match self {
+            Self::Scalar => "any processor",
+            Self::Avx2 => "a processor with AVX2 and FMA",
+            Self::Avx512Ifma => "a processor with AVX-512 F, BW, IFMA and VBMI",
+        }
+    }
 }
 
 /// A handle to one set of kernels. Outputs are the same bit for bit for every kind.
@@ -36,12 +76,17 @@ pub enum KernelKind {
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels(&'static Table);
 
+/// What is done with the blocks of a transform as they are finished: called with the index of the first element and the values, in
+/// order, for blocks that make up the limb.
+type Finish<'a> = &'a mut dyn FnMut(usize, &mut [u64]);
+
 /// What an implementation provides. Lengths and scalars have been checked by the caller.
 #[derive(Debug)]
 #[expect(clippy::type_complexity, reason = "one plain function type per kernel")]
 struct Table {
     kind: KernelKind,
     ntt: fn(&NttTable, &mut [u64]),
+    ntt_integers: fn(&NttTable, &mut [u64], &[f64], f64, Finish),
     intt_scaled: fn(&NttTable, &mut [u64], u64),
     intt_center: fn(&NttTable, &mut [f64], &[u64], u64),
     add: fn(&Modulus, &mut [u64], &[u64], &[u64]),
@@ -61,6 +106,8 @@ struct Table {
     dot2_repeated: fn(&Modulus, [&mut [u64]; 2], &[&[u64]], [&[&[u64]]; 2], bool),
     sub_mul_scalar: fn(&Modulus, &mut [u64], &[u64], &[u64], u64),
     sub_mul_scalar_add: fn(&Modulus, &mut [u64], &[u64], &[u64], u64, &[u64]),
+    product_tail: fn(&Modulus, &mut [u64], [&[u64]; 2], u64),
+    product_tail_add: fn(&Modulus, &mut [u64], [&[u64]; 2], u64, &[u64]),
     combine2_sub: fn(&Modulus, &mut [u64], [&[u64]; 2], [u64; 2], &[u64]),
     reduce_centered: fn(&[u64], &Modulus, &mut [u64], &Modulus),
     reduce_signed: fn(&Modulus, &mut [u64], &[i64]),
@@ -74,7 +121,7 @@ struct Table {
 impl Kernels {
     /// The fastest kernels this processor runs.
     pub fn detect() -> Self {
-        Self(avx2_table().unwrap_or(&scalar::TABLE))
+        Self(KernelKind::ALL.into_iter().rev().find_map(KernelKind::table).unwrap_or(&scalar::TABLE))
     }
 
     /// The kernels of one kind.
@@ -82,15 +129,14 @@ impl Kernels {
     /// # Errors
     /// [`ArithError::Kernel`] if the processor lacks the features the kind needs.
     pub fn with_kind(kind: KernelKind) -> Result<Self, ArithError> {
-        let table = match kind {
-            KernelKind::Scalar => Some(&scalar::TABLE),
-            KernelKind::Avx2 => avx2_table(),
-        };
-        table.map(Self).ok_or(ArithError::Kernel {
-            operation: "Kernels::with_kind",
-            expected: "a processor with AVX2 and FMA",
-            got: kind,
-        })
+        let expected = kind.requirement();
+        kind.table().map(Self).ok_or(ArithError::Kernel { operation: "Kernels::with_kind", expected, got: kind })
+    }
+
+    /// The code of [`KernelKind::Avx512Ifma`] on plain arrays in place of vector registers.
+    #[cfg(all(test, target_arch = "x86_64"))]
+    pub(super) fn portable_ifma() -> Self {
+        Self(ifma::portable_table())
     }
 
     /// Which kernels this handle stands for.
@@ -104,6 +150,30 @@ impl Kernels {
         same_length(&[a.len(), table.n()]);
         let _stage = instrument::stage(Stage::ForwardTransform, a.len());
         (self.0.ntt)(table, a);
+    }
+
+    /// `out` = the forward transform of the integers `src`, exact doubles of magnitude at most `bound <= 2^50`.
+    #[inline]
+    pub fn ntt_integers(self, table: &NttTable, out: &mut [u64], src: &[f64], bound: f64) {
+        self.ntt_integers_then(table, out, src, bound, |_, _| {});
+    }
+
+    /// [`Kernels::ntt_integers`], and `finish` on the values of a block, which it may change, while they are in the first-level
+    /// cache. It is called with the index of a block's first element and the block, for blocks that make up the limb.
+    #[inline]
+    pub fn ntt_integers_then(
+        self,
+        table: &NttTable,
+        out: &mut [u64],
+        src: &[f64],
+        bound: f64,
+        mut finish: impl FnMut(usize, &mut [u64]),
+    ) {
+        same_length(&[out.len(), src.len(), table.n()]);
+        assert!((0.0..=MAX_INTEGER).contains(&bound), "integers of magnitude {bound}");
+        debug_assert!(src.iter().all(|x| x.abs() <= bound && x.fract() == 0.0), "integers up to {bound}");
+        let _stage = instrument::stage(Stage::ForwardTransform, out.len());
+        (self.0.ntt_integers)(table, out, src, bound, &mut finish);
     }
 
     /// Inverse transform in place: evaluation form to coefficient form.
@@ -323,6 +393,22 @@ impl Kernels {
         (self.0.sub_mul_scalar_add)(m, out, x, r, c, d);
     }
 
+    /// `acc = (x[0] * x[1] - acc) * c`: the tail of a rescale of a product, `acc` being the transformed remainder.
+    #[inline]
+    pub fn product_tail(self, m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64) {
+        same_length(&[acc.len(), x[0].len(), x[1].len()]);
+        canonical(m, &[c]);
+        (self.0.product_tail)(m, acc, x, c);
+    }
+
+    /// `acc = (x[0] * x[1] - acc) * c + d`: the tail of ModDown of a product followed by an addition.
+    #[inline]
+    pub fn product_tail_add(self, m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64, d: &[u64]) {
+        same_length(&[acc.len(), x[0].len(), x[1].len(), d.len()]);
+        canonical(m, &[c]);
+        (self.0.product_tail_add)(m, acc, x, c, d);
+    }
+
     /// `out = x[0] * c[0] + x[1] * c[1] - s`: the tail of ModDown, addition and rescale in one.
     ///
     /// Per remaining prime `q`, `d + (x - ntt(r)) / P` rescaled by `q_l` with remainder `rho` is
@@ -415,16 +501,6 @@ impl Kernels {
             *d = src[i as usize];
         }
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn avx2_table() -> Option<&'static Table> {
-    avx2::table()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn avx2_table() -> Option<&'static Table> {
-    None
 }
 
 /// The length contract of all methods.

@@ -1,11 +1,12 @@
 //! Portable kernels on 64-bit integers: Barrett products, Shoup constants for fixed multiplicands.
 
-use super::{KernelKind, Table, embedding};
+use super::{Finish, KernelKind, Table, embedding};
 use crate::arith::{Modulus, NttTable, PackedLimb};
 
 pub(super) static TABLE: Table = Table {
     kind: KernelKind::Scalar,
     ntt,
+    ntt_integers,
     intt_scaled,
     intt_center,
     add,
@@ -25,6 +26,8 @@ pub(super) static TABLE: Table = Table {
     weighted_sum,
     sub_mul_scalar,
     sub_mul_scalar_add,
+    product_tail,
+    product_tail_add,
     combine2_sub,
     reduce_centered,
     reduce_signed,
@@ -60,6 +63,14 @@ fn ntt(table: &NttTable, a: &mut [u64]) {
         let r = if *x >= two_p { *x - two_p } else { *x };
         *x = if r >= p { r - p } else { r };
     }
+}
+
+fn ntt_integers(table: &NttTable, out: &mut [u64], src: &[f64], _bound: f64, finish: Finish) {
+    for (o, &x) in out.iter_mut().zip(src) {
+        *o = table.modulus().from_i64(x as i64);
+    }
+    ntt(table, out);
+    finish(0, out);
 }
 
 /// Gentleman-Sande butterflies with values in `[0, 2p)`, then one multiplication by `c / N`.
@@ -215,6 +226,18 @@ fn sub_mul_scalar_add(m: &Modulus, out: &mut [u64], x: &[u64], r: &[u64], c: u64
     for (((o, &x), &r), &d) in out.iter_mut().zip(x).zip(r).zip(d) {
         *o = m.add(m.mul_shoup(m.sub(x, r), c, cs), d);
     }
+}
+
+fn product_tail(m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64) {
+    let cs = m.shoup(c);
+    for ((o, &a), &b) in acc.iter_mut().zip(x[0]).zip(x[1]) {
+        *o = m.mul_shoup(m.sub(m.mul(a, b), *o), c, cs);
+    }
+}
+
+fn product_tail_add(m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64, d: &[u64]) {
+    product_tail(m, acc, x, c);
+    add_assign(m, acc, d);
 }
 
 fn combine2_sub(m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[u64]) {

@@ -33,6 +33,8 @@ fn all(k: Kernels, m: &Modulus, other: &Modulus, [a, b, d]: [&[u64]; 3], c: u64)
         ("mul_scalar_add_assign", assign(&|o| k.mul_scalar_add_assign(m, o, a, c))),
         ("sub_mul_scalar", into(&|o| k.sub_mul_scalar(m, o, a, b, c))),
         ("sub_mul_scalar_add", into(&|o| k.sub_mul_scalar_add(m, o, a, b, c, d))),
+        ("product_tail", assign(&|o| k.product_tail(m, o, [a, b], c))),
+        ("product_tail_add", assign(&|o| k.product_tail_add(m, o, [a, b], c, a))),
         ("combine2_sub", into(&|o| k.combine2_sub(m, o, [a, b], [c, m.neg(c)], d))),
         ("reduce_centered", into(&|o| k.reduce_centered(a, m, o, other))),
         ("center_scaled", y.into_iter().map(|y| m.from_i64(y as i64)).collect()),
@@ -45,7 +47,7 @@ fn defined(m: &Modulus, other: &Modulus, [a, b, d]: [&[u64]; 3], c: u64) -> Vec<
         let wide = |i: usize| f(i128::from(a[i]), i128::from(b[i]), i128::from(d[i]));
         (0..a.len()).map(|i| wide(i).rem_euclid(i128::from(m.value())) as u64).collect()
     };
-    let c = i128::from(c);
+    let (c, p) = (i128::from(c), i128::from(m.value()));
     let centred = |&x: &u64| i128::from(m.center(x)).rem_euclid(i128::from(other.value())) as u64;
     vec![
         map(&|a, b, _| a + b),
@@ -61,6 +63,8 @@ fn defined(m: &Modulus, other: &Modulus, [a, b, d]: [&[u64]; 3], c: u64) -> Vec<
         map(&|a, _, d| d + a * c),
         map(&|a, b, _| (a - b) * c),
         map(&|a, b, d| (a - b) * c + d),
+        map(&|a, b, d| (a * b - d) % p * c),
+        map(&|a, b, d| (a * b - d) % p * c + a),
         map(&|a, b, d| a * c - b * c - d),
         a.iter().map(centred).collect(),
         map(&|a, _, _| a * c),

@@ -44,13 +44,17 @@ pub(crate) fn primes(bits: u32, log_n: u32, count: usize) -> Vec<Modulus> {
 
 pub(crate) const BITS: [u32; 6] = [30, 40, 47, 48, 49, 50];
 
-/// All kernels this machine can run besides the scalar one.
+/// All kernels besides the scalar one that this machine can run, and the code of those in 52-bit integers on arrays, which every
+/// machine can.
 fn vector_kernels() -> Vec<Kernels> {
-    let kernels: Vec<_> = Kernels::with_kind(KernelKind::Avx2).into_iter().collect();
-    if kernels.is_empty() {
-        println!("this processor runs the scalar kernels only");
+    for kind in KernelKind::ALL.into_iter().filter(|&kind| Kernels::with_kind(kind).is_err()) {
+        println!("this processor does not run the {kind:?} kernels");
     }
-    kernels
+    let vector = KernelKind::available().filter(|&kind| kind != KernelKind::Scalar);
+    let kernels = vector.filter_map(|kind| Kernels::with_kind(kind).ok());
+    #[cfg(target_arch = "x86_64")]
+    let kernels = kernels.chain([Kernels::portable_ifma()]);
+    kernels.collect()
 }
 
 fn scalar_kernels() -> Kernels {

@@ -1,6 +1,6 @@
 //! Transforms: definition, order of the values, automorphisms, products, and agreement of all kernels.
 
-use super::super::{ArithError, Kernels, Modulus, NttTable, apply_galois_coeff, galois_permutation};
+use super::super::{ArithError, Kernels, MAX_INTEGER, Modulus, NttTable, apply_galois_coeff, galois_permutation};
 use super::{BITS, Rng, primes, scalar_kernels, vector_kernels};
 
 /// The product modulo `X^N + 1` by its definition.
@@ -133,6 +133,43 @@ fn vector_transforms_match_scalar() {
                     kernels.intt_center(&table, &mut y, &a, c);
                     let centred = expected.iter().map(|&x| m.center(x) as f64);
                     assert!(y.into_iter().eq(centred), "intt_center, log_n {log_n}, {bits} bits");
+                }
+            }
+        }
+    }
+}
+
+/// Integers below and beyond the prime, up to the largest admitted; blocks come in order and cover the limb.
+#[test]
+fn transforms_of_integers_match_those_of_residues() {
+    let mut rng = Rng::new(14);
+    let scalar = scalar_kernels();
+    for log_n in 4..=17 {
+        for bits in BITS.into_iter().chain([21]) {
+            if bits < log_n + 4 || (log_n > 12 && bits != 40) {
+                continue;
+            }
+            let m = primes(bits, log_n, 1)[0];
+            let table = NttTable::new(log_n, m).unwrap();
+            for bound in [1, m.value() / 2, m.value(), m.value() + 1, 1 << 50] {
+                let bound = bound.min(MAX_INTEGER as u64);
+                let mut integer = || (rng.next() % (2 * bound + 1)) as i64 - bound as i64;
+                let mut integers: Vec<i64> = (0..table.n()).map(|_| integer()).collect();
+                integers[..2].copy_from_slice(&[bound as i64, -(bound as i64)]);
+                let mut expected: Vec<u64> = integers.iter().map(|&x| m.from_i64(x)).collect();
+                scalar.ntt(&table, &mut expected);
+                let src: Vec<f64> = integers.iter().map(|&x| x as f64).collect();
+                for kernels in vector_kernels().into_iter().chain([scalar]) {
+                    let (mut out, mut seen) = (vec![1; table.n()], Vec::new());
+                    kernels.ntt_integers_then(&table, &mut out, &src, bound as f64, |start, block| {
+                        assert_eq!(start, seen.len());
+                        seen.extend_from_slice(block);
+                        block.fill(7);
+                    });
+                    assert!(seen == expected, "log_n {log_n}, {bits} bits, bound {bound}, {:?}", kernels.kind());
+                    assert!(out.iter().all(|&x| x == 7), "what is done with a block stays");
+                    kernels.ntt_integers(&table, &mut out, &src, bound as f64);
+                    assert!(out == expected);
                 }
             }
         }

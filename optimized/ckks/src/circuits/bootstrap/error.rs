@@ -1,12 +1,15 @@
-//! Predicted error of a bootstrap (`r[boot.noise]`, `r[boot.approximation]`).
+//! Predicted error of a bootstrap (`r[boot.noise]`, `r[boot.sparse.noise]`, `r[boot.approximation]`).
 
 use super::Bootstrapper;
 use super::eval_mod::EvalMod;
+use super::factors::Direction;
+use super::sparse::check_period;
 use crate::ckks::ephemeral::section;
 use crate::ckks::noise::NoiseModel;
+use crate::ckks::params::wrap_failure;
 use crate::{CkksError, Parameters};
 use std::f64::consts::PI;
-use touchstone_spec::params::BootstrapLiteral;
+use touchstone_spec::params::{BootstrapLiteral, MapFactor};
 
 /// Intervals into which half the range of the sine is cut to find the largest error of the output polynomial.
 const ARCSINE_GRID: usize = 4096;
@@ -18,6 +21,8 @@ pub struct BootstrapError {
     pub deviation: f64,
     /// Bound on the errors of the approximations.
     pub approximation: f64,
+    /// Bound on the probability that any slot is wrong by more, over random ciphertexts (`r[boot.modraise.range]`).
+    pub failure: f64,
 }
 
 impl BootstrapError {
@@ -30,11 +35,14 @@ impl BootstrapError {
         let model = NoiseModel::new(parameters);
         let eval_mod = EvalMod::new(boot, parameters.canonical_scale(boot.output_level))?;
         let chain = Chain { parameters, boot, model: &model };
-        let variance = [chain.maps(), chain.switch(), chain.sine(&eval_mod)];
+        let slots = parameters.slots();
+        let variance =
+            [chain.slots_to_coeffs(slots), chain.switch(), chain.coeffs_to_slots(slots), chain.sine(&eval_mod)];
         let output = model.slot_std(model.rounding(), eval_mod.label);
         Ok(Self {
             deviation: (variance.iter().sum::<f64>() + output * output).sqrt(),
             approximation: cosine_error(boot) + arcsine_error(boot),
+            failure: wrap_failure(parameters.n(), boot),
         })
     }
 
@@ -49,12 +57,57 @@ impl BootstrapError {
     }
 }
 
+/// What a bootstrap of slots that repeat with a period adds to the real or imaginary part of a slot, in units of the message
+/// (`r[boot.sparse.noise]`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SparseBootstrapError {
+    /// Standard deviation of the noise that all copies of a slot share.
+    pub shared: f64,
+    /// Standard deviation of the noise that every copy has of its own; a mean over copies takes it back.
+    pub own: f64,
+    /// Bound on the errors of the approximations, which copies share.
+    pub approximation: f64,
+}
+
+impl SparseBootstrapError {
+    /// The error that [`Bootstrapper::bootstrap_sparse_real`] adds, or [`Bootstrapper::bootstrap_sparse`] if `real` is false, to slots with
+    /// parts in `[-1, 1]`. Of the input's own error the mean over copies stays.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] for a parameter set without bootstrapping, or unless the period is a power of two from 2 to half
+    /// the slots.
+    pub fn of(parameters: &Parameters, period: usize, real: bool) -> Result<Self, CkksError> {
+        let operation = "SparseBootstrapError::of";
+        let boot = section(parameters, operation)?;
+        check_period(operation, parameters, period)?;
+        let model = NoiseModel::new(parameters);
+        let eval_mod = EvalMod::new(boot, parameters.canonical_scale(boot.output_level))?;
+        let chain = Chain { parameters, boot, model: &model };
+        let rho = |label: f64| model.slot_std(model.rounding(), label).powi(2);
+        let copies = (parameters.slots() / period) as f64;
+        let shared = chain.slots_to_coeffs(period) / copies + chain.switch() + chain.trace(period)?;
+        let once = chain.coeffs_to_slots(period) + chain.sine(&eval_mod) + rho(eval_mod.label);
+        let own = match real {
+            true => once,
+            false => 2.0 * once + rho(parameters.canonical_scale(boot.output_level - 1)),
+        };
+        let approximation = cosine_error(boot) + arcsine_error(boot);
+        Ok(Self { shared: shared.sqrt(), own: own.sqrt(), approximation })
+    }
+
+    /// Standard deviation of all noise of a slot; as for every slot error, a Laplace law bounds its tail (`r[noise.bound.slot]`).
+    #[must_use]
+    pub fn deviation(&self) -> f64 {
+        self.shared.hypot(self.own)
+    }
+}
+
 impl Bootstrapper {
     /// The error that [`Bootstrapper::bootstrap`] adds to slots with parts in `[-1, 1]`.
     #[must_use]
     pub fn predicted_error(&self) -> BootstrapError {
         // A bootstrapper exists only for sets with the section.
-        let none = BootstrapError { deviation: 0.0, approximation: 0.0 };
+        let none = BootstrapError { deviation: 0.0, approximation: 0.0, failure: 0.0 };
         BootstrapError::of(self.context.parameters()).unwrap_or(none)
     }
 }
@@ -67,23 +120,43 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Variance from the rescales of both maps.
-    fn maps(&self) -> f64 {
-        let (boot, model) = (self.boot, self.model);
-        let rho = |label: f64| model.slot_std(model.rounding(), label);
+    /// Variance from the rescales of SlotsToCoeffs for slots of a period.
+    fn slots_to_coeffs(&self, period: usize) -> f64 {
+        let literal = &self.boot.slots_to_coeffs;
+        let radices = super::radices(literal, period, Direction::SlotsToCoeffs);
         let mut layers = 0;
-        let mut variance = 0.0;
-        for factor in &boot.slots_to_coeffs {
-            layers += factor.log_radix;
-            variance += rho(factor.label.0).powi(2) * 0.5f64.powi(layers as i32);
-        }
-        let unit = f64::from(boot.range) * message_unit(boot);
-        layers = 0;
-        for factor in boot.coeffs_to_slots.iter().rev() {
-            variance += (rho(factor.label.0) * unit).powi(2) * 0.5f64.powi(layers as i32);
-            layers += factor.log_radix;
-        }
-        variance
+        let factors = radices.iter().zip(&literal[literal.len() - radices.len()..]);
+        let variance = factors.map(|(radix, factor)| {
+            layers += radix;
+            self.rescale(factor) * 0.5f64.powi(layers as i32)
+        });
+        variance.sum()
+    }
+
+    /// Variance from the rescales of CoeffsToSlots for slots of a period.
+    fn coeffs_to_slots(&self, period: usize) -> f64 {
+        let radices = super::radices(&self.boot.coeffs_to_slots, period, Direction::CoeffsToSlots);
+        let unit = f64::from(self.boot.range) * message_unit(self.boot);
+        let mut layers = 0;
+        let factors = radices.iter().rev().zip(self.boot.coeffs_to_slots.iter().rev());
+        let variance = factors.map(|(radix, factor)| {
+            let variance = self.rescale(factor) * unit * unit * 0.5f64.powi(layers as i32);
+            layers += radix;
+            variance
+        });
+        variance.sum()
+    }
+
+    /// Variance of a slot from the rescale of a factor.
+    fn rescale(&self, factor: &MapFactor) -> f64 {
+        self.model.slot_std(self.model.rounding(), factor.label.0).powi(2)
+    }
+
+    /// Variance from the key switches of the projection to the subring for a period.
+    fn trace(&self, period: usize) -> Result<f64, CkksError> {
+        let copies = (self.parameters.slots() / period) as f64;
+        let switch = self.model.key_switch(super::raised_level(self.parameters, period)?);
+        Ok(copies * (copies - 1.0) * switch * (message_unit(self.boot) / self.parameters.chain()[0] as f64).powi(2))
     }
 
     /// Variance from the switch to the ephemeral secret.
@@ -100,9 +173,10 @@ impl Chain<'_> {
         let (parameters, boot, model) = (self.parameters, self.boot, self.model);
         let rho = |level: usize| model.slot_std(model.rounding(), parameters.canonical_scale(level));
         let top = parameters.max_level() - boot.coeffs_to_slots.len();
-        let bottom = top - eval_mod.cosine.depth();
-        let largest = (bottom..top).map(rho).fold(0.0, f64::max);
-        let cosine = eval_mod.cosine.deviation(largest) * gain(boot.double_angles);
+        // Parameter sets are checked to have levels for all steps.
+        let at = |steps: usize| parameters.below(top, steps).unwrap_or(0);
+        let bottom = at(eval_mod.cosine.depth());
+        let cosine = eval_mod.cosine.deviation(|steps| rho(at(steps))) * gain(boot.double_angles);
         let step = |done: u32| rho(bottom - done as usize) * gain(boot.double_angles - done);
         let steps = (1..=boot.double_angles).map(|done| step(done).powi(2));
         (steps.sum::<f64>() + cosine * cosine) * sine_unit(boot).powi(2)

@@ -7,58 +7,28 @@
 mod error;
 mod eval_mod;
 mod factors;
+mod keys;
+mod shape;
+mod sparse;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_sparse;
 
-pub use error::BootstrapError;
+pub use error::{BootstrapError, SparseBootstrapError};
+pub use keys::KeysNeeded;
+pub use shape::MapShape;
+pub use sparse::Sparse;
 
-use super::linear::{LinearMap, PreparedMap, plaintext_scale, rotations_of};
-use crate::arith::PackedLimb;
+use super::linear::{LinearMap, PreparedMap, plaintext_scale};
 use crate::ckks::ephemeral::section;
 use crate::instrument;
-use crate::{Ciphertext, CkksError, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, SecretKey};
+use crate::{Ciphertext, CkksError, Context, Encoder, Evaluator, Parameters};
 use eval_mod::EvalMod;
-use factors::{Direction, factors, shifts};
+use factors::{Diagonals, Direction, factors, restricted};
+use sparse::SparseMaps;
 use std::collections::BTreeMap;
 use touchstone_spec::params::MapFactor;
-
-/// Keys that a bootstrap uses besides the ephemeral ones, with the highest level at which it uses them
-/// (`r[boot.key.rotations]`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeysNeeded {
-    /// Level of the relinearisation key.
-    pub relinearisation: usize,
-    /// Level of the conjugation key.
-    pub conjugation: usize,
-    /// Levels of rotation keys, by steps.
-    pub rotations: BTreeMap<i64, usize>,
-}
-
-impl KeysNeeded {
-    /// The keys that [`Bootstrapper::bootstrap`] needs, without preparing its maps.
-    ///
-    /// # Errors
-    /// [`CkksError::Argument`] for a parameter set without bootstrapping.
-    pub fn of(parameters: &Parameters) -> Result<Self, CkksError> {
-        let boot = section(parameters, "KeysNeeded::of")?;
-        let slots = parameters.slots();
-        let radices = |factors: &[MapFactor]| factors.iter().map(|factor| factor.log_radix).collect::<Vec<_>>();
-        let down = shifts(slots, &radices(&boot.slots_to_coeffs), Direction::SlotsToCoeffs);
-        let up = shifts(slots, &radices(&boot.coeffs_to_slots), Direction::CoeffsToSlots);
-        let starts = [boot.slots_to_coeffs.len(), parameters.max_level()];
-        let mut rotations = BTreeMap::new();
-        for (factors, start) in [down, up].into_iter().zip(starts) {
-            for (done, shifts) in factors.into_iter().enumerate() {
-                for steps in rotations_of(slots, shifts.into_iter()) {
-                    let level = rotations.entry(steps).or_default();
-                    *level = (start - done).max(*level);
-                }
-            }
-        }
-        let middle = parameters.max_level() - boot.coeffs_to_slots.len();
-        Ok(Self { relinearisation: middle, conjugation: middle + 1, rotations })
-    }
-}
 
 /// One factor of a map: its plaintexts, the level at which it starts and the label that it ends with.
 #[derive(Clone, Debug)]
@@ -68,12 +38,39 @@ struct Factor {
     label: f64,
 }
 
+/// Both linear maps, in order of application.
+#[derive(Clone, Debug)]
+struct Maps {
+    slots_to_coeffs: Vec<Factor>,
+    coeffs_to_slots: Vec<Factor>,
+}
+
+impl Maps {
+    /// Encodes the maps for slots of a period (`r[boot.factors]`, `r[boot.sparse.factors]`).
+    fn new(context: &Context, period: usize) -> Result<Self, CkksError> {
+        let parameters = context.parameters();
+        let boot = section(parameters, "Bootstrapper::new")?;
+        let bottom = radices(&boot.slots_to_coeffs, period, Direction::SlotsToCoeffs).len();
+        let down = (bottom, parameters.canonical_scale(bottom));
+        let up = (raised_level(parameters, period)?, raised_label(parameters)?);
+        Ok(Self {
+            slots_to_coeffs: prepare(context, &boot.slots_to_coeffs, period, down, Direction::SlotsToCoeffs)?,
+            coeffs_to_slots: prepare(context, &boot.coeffs_to_slots, period, up, Direction::CoeffsToSlots)?,
+        })
+    }
+
+    fn factors(&self) -> impl Iterator<Item = &Factor> {
+        self.slots_to_coeffs.iter().chain(&self.coeffs_to_slots)
+    }
+}
+
 /// Everything a bootstrap precomputes for a parameter set with a bootstrapping section. Clones are expensive.
 #[derive(Clone, Debug)]
 pub struct Bootstrapper {
     context: Context,
-    slots_to_coeffs: Vec<Factor>,
-    coeffs_to_slots: Vec<Factor>,
+    maps: Maps,
+    /// By period.
+    sparse: BTreeMap<usize, SparseMaps>,
     /// `fl(q_0 range)`, the label after ModRaise.
     raised_label: f64,
     eval_mod: EvalMod,
@@ -85,30 +82,25 @@ impl Bootstrapper {
     /// # Errors
     /// [`CkksError::Argument`] for a parameter set without bootstrapping.
     pub fn new(context: &Context) -> Result<Self, CkksError> {
-        let boot = section(context.parameters(), "Bootstrapper::new")?;
         let parameters = context.parameters();
-        let bottom = boot.slots_to_coeffs.len();
-        let raised_label = parameters.chain()[0] as f64 * f64::from(boot.range);
-        let down = (bottom, parameters.canonical_scale(bottom));
-        let up = (parameters.max_level(), raised_label);
-        let eval_mod = EvalMod::new(boot, parameters.canonical_scale(boot.output_level))?;
+        let boot = section(parameters, "Bootstrapper::new")?;
         Ok(Self {
-            slots_to_coeffs: prepare(context, &boot.slots_to_coeffs, down, Direction::SlotsToCoeffs)?,
-            coeffs_to_slots: prepare(context, &boot.coeffs_to_slots, up, Direction::CoeffsToSlots)?,
-            raised_label,
-            eval_mod,
+            maps: Maps::new(context, parameters.slots())?,
+            sparse: BTreeMap::new(),
+            raised_label: raised_label(parameters)?,
+            eval_mod: EvalMod::new(boot, parameters.canonical_scale(boot.output_level))?,
             context: context.clone(),
         })
     }
 
-    /// Keeps the transforms of plaintexts for as long as they take at most `limit` bytes in all, the factors that work on most
+    /// Keeps the transforms of plaintexts of the maps for all slots for as long as they take at most `limit` bytes in all, the factors that work on most
     /// limbs first; gives the bytes spent.
     ///
     /// # Errors
     /// None for a bootstrapper that [`Bootstrapper::new`] made.
     pub fn keep_transforms(&mut self, limit: usize) -> Result<usize, CkksError> {
         let mut spent = 0;
-        for factor in self.coeffs_to_slots.iter_mut().chain(&mut self.slots_to_coeffs) {
+        for factor in self.maps.coeffs_to_slots.iter_mut().chain(&mut self.maps.slots_to_coeffs) {
             let before = factor.map.bytes();
             if factor.map.keep_transforms(factor.level, limit - spent)? {
                 spent += factor.map.bytes() - before;
@@ -120,79 +112,24 @@ impl Bootstrapper {
     /// The level of an input: SlotsToCoeffs takes it to level 0.
     #[must_use]
     pub fn input_level(&self) -> usize {
-        self.slots_to_coeffs.len()
+        self.maps.slots_to_coeffs.len()
     }
 
-    /// Bytes held by the plaintexts of the maps.
+    /// Bytes held by the plaintexts of all maps.
     #[must_use]
     pub fn plaintext_bytes(&self) -> usize {
-        self.slots_to_coeffs.iter().chain(&self.coeffs_to_slots).map(|factor| factor.map.bytes()).sum()
+        let sparse = self.sparse.values().map(SparseMaps::bytes);
+        self.maps.factors().map(|factor| factor.map.bytes()).chain(sparse).sum()
     }
 
     /// The factors of SlotsToCoeffs, in order of application.
     pub fn slots_to_coeffs_maps(&self) -> impl Iterator<Item = &PreparedMap> {
-        self.slots_to_coeffs.iter().map(|factor| &factor.map)
+        self.maps.slots_to_coeffs.iter().map(|factor| &factor.map)
     }
 
     /// The factors of CoeffsToSlots, in order of application.
     pub fn coeffs_to_slots_maps(&self) -> impl Iterator<Item = &PreparedMap> {
-        self.coeffs_to_slots.iter().map(|factor| &factor.map)
-    }
-
-    /// The keys that [`Bootstrapper::bootstrap`] uses, besides the ephemeral ones.
-    #[must_use]
-    pub fn keys_needed(&self) -> KeysNeeded {
-        let middle = self.middle_level();
-        let mut rotations = BTreeMap::new();
-        for factor in self.slots_to_coeffs.iter().chain(&self.coeffs_to_slots) {
-            for steps in factor.map.rotations() {
-                let level = rotations.entry(steps).or_insert(factor.level);
-                *level = factor.level.max(*level);
-            }
-        }
-        KeysNeeded { relinearisation: middle, conjugation: middle + 1, rotations }
-    }
-
-    /// Generates what `keys` lacks of [`Bootstrapper::keys_needed`] and the ephemeral keys. Keys that serve higher levels stay.
-    ///
-    /// # Errors
-    /// [`CkksError::Fingerprint`] if generator or secret belong to other parameters.
-    pub fn generate_keys(
-        &self,
-        generator: &KeyGenerator,
-        secret: &SecretKey,
-        keys: &mut EvaluationKeys,
-    ) -> Result<(), CkksError> {
-        let needed = self.keys_needed();
-        if keys.relinearisation(needed.relinearisation).is_err() {
-            keys.insert(generator.relinearisation_key(secret, needed.relinearisation)?);
-        }
-        let conjugation = (self.context.conjugation_element(), needed.conjugation);
-        let rotations = needed.rotations.iter().map(|(steps, level)| (self.context.galois_element(*steps), *level));
-        for (g, level) in rotations.chain([conjugation]) {
-            if keys.galois(g, level, String::new).is_err() {
-                keys.insert(generator.galois_key(secret, g, level)?);
-            }
-        }
-        if keys.to_ephemeral.is_none() || keys.from_ephemeral(self.context.parameters().max_level()).is_err() {
-            let (to, from) = generator.ephemeral_keys(secret)?;
-            keys.insert(to);
-            keys.insert(from);
-        }
-        Ok(())
-    }
-
-    /// Bytes of the keys that a bootstrap needs, ephemeral ones included, without generating them.
-    #[must_use]
-    pub fn key_bytes(&self) -> usize {
-        let (parameters, ring) = (self.context.parameters(), self.context.ring());
-        let limb = |prime| PackedLimb::width(ring.modulus(prime)) * parameters.n();
-        let special: usize = (0..ring.special_len()).map(|j| limb(ring.chain_len() + j)).sum();
-        let key = |level: usize| 2 * parameters.digits(level) * ((0..=level).map(limb).sum::<usize>() + special);
-        let needed = self.keys_needed();
-        let levels = [needed.relinearisation, needed.conjugation, parameters.max_level()];
-        let to_ephemeral = 4 * size_of::<u64>() * parameters.n();
-        levels.into_iter().chain(needed.rotations.into_values()).map(key).sum::<usize>() + to_ephemeral
+        self.maps.coeffs_to_slots.iter().map(|factor| &factor.map)
     }
 
     /// Bootstraps complex slots (`r[boot.join]`): in canonical, of level [`Bootstrapper::input_level`] or more, real and
@@ -219,7 +156,7 @@ impl Bootstrapper {
     pub fn bootstrap_real(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<Ciphertext, CkksError> {
         let _bootstrap = instrument::bootstrap(ct.level());
         let raised = self.raise(evaluator, ct)?;
-        let doubled = self.conjugate_pair(evaluator, &raised)?;
+        let doubled = self.conjugate_pair(evaluator, &raised, &Vec::from_iter(&self.maps.coeffs_to_slots))?;
         let real = evaluator.add(&doubled[0], &doubled[1])?;
         self.eval_mod(evaluator, &self.middle(evaluator, &real)?)
     }
@@ -235,16 +172,23 @@ impl Bootstrapper {
     /// # Errors
     /// As [`Bootstrapper::bootstrap`].
     pub fn slots_to_coeffs(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<Ciphertext, CkksError> {
-        let operation = "Bootstrapper::slots_to_coeffs";
+        self.lowered("Bootstrapper::slots_to_coeffs", evaluator, ct, &self.maps.slots_to_coeffs)
+    }
+
+    /// The factors of SlotsToCoeffs in turn, from the level at which the first starts.
+    fn lowered(
+        &self,
+        operation: &'static str,
+        evaluator: &Evaluator,
+        ct: &Ciphertext,
+        factors: &[Factor],
+    ) -> Result<Ciphertext, CkksError> {
         self.check(operation, evaluator, ct)?;
-        if ct.level() < self.input_level() {
-            return Err(CkksError::Level { operation, expected: self.input_level(), got: ct.level() });
+        if ct.level() < factors.len() {
+            return Err(CkksError::Level { operation, expected: factors.len(), got: ct.level() });
         }
-        let mut value = evaluator.to_level(ct, self.input_level())?;
-        for factor in &self.slots_to_coeffs {
-            value = factor.map.apply(evaluator, &value, Some(factor.label))?;
-        }
-        Ok(value)
+        let start = evaluator.to_level(ct, factors.len())?;
+        factors.iter().try_fold(start, |value, factor| factor.map.apply(evaluator, &value, Some(factor.label)))
     }
 
     /// To the ephemeral secret, ModRaise and back (`r[boot.switch.to-ephemeral]`, `r[boot.modraise]`,
@@ -253,9 +197,20 @@ impl Bootstrapper {
     /// # Errors
     /// [`CkksError::Level`] at another level; [`CkksError::MissingKey`]; [`CkksError::Degree`]; [`CkksError::Fingerprint`].
     pub fn mod_raise(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<Ciphertext, CkksError> {
-        self.check("Bootstrapper::mod_raise", evaluator, ct)?;
+        self.raised("Bootstrapper::mod_raise", evaluator, ct, self.context.parameters().max_level())
+    }
+
+    /// To the ephemeral secret, ModRaise to a level and back.
+    fn raised(
+        &self,
+        operation: &'static str,
+        evaluator: &Evaluator,
+        ct: &Ciphertext,
+        level: usize,
+    ) -> Result<Ciphertext, CkksError> {
+        self.check(operation, evaluator, ct)?;
         let switched = evaluator.to_ephemeral(ct)?;
-        evaluator.from_ephemeral(&evaluator.mod_raise(&switched, self.raised_label)?)
+        evaluator.from_ephemeral(&evaluator.mod_raise(&switched, level, self.raised_label)?)
     }
 
     /// CoeffsToSlots (`r[boot.cts]`): coefficients that stand for `t_k` and `t_(k + n)` as real slots `t / range` of two
@@ -265,18 +220,24 @@ impl Bootstrapper {
     /// [`CkksError::Level`] or [`CkksError::Scale`] for anything but the result of [`Bootstrapper::mod_raise`];
     /// [`CkksError::MissingKey`], [`CkksError::KeyLevel`]; [`CkksError::Degree`]; [`CkksError::Fingerprint`].
     pub fn coeffs_to_slots(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<[Ciphertext; 2], CkksError> {
-        let [value, conjugate] = self.conjugate_pair(evaluator, ct)?;
+        let factors = Vec::from_iter(&self.maps.coeffs_to_slots);
+        let [value, conjugate] = self.conjugate_pair(evaluator, ct, &factors)?;
         let real = evaluator.add(&value, &conjugate)?;
         // -i (B - C) is i (C - B).
         let imaginary = evaluator.mul_i(&evaluator.sub(&conjugate, &value)?)?;
         Ok([self.middle(evaluator, &real)?, self.middle(evaluator, &imaginary)?])
     }
 
-    /// The slots of CoeffsToSlots and their conjugates, before the last rescale.
-    fn conjugate_pair(&self, evaluator: &Evaluator, ct: &Ciphertext) -> Result<[Ciphertext; 2], CkksError> {
+    /// The slots of CoeffsToSlots by these factors and their conjugates, before the last rescale.
+    fn conjugate_pair(
+        &self,
+        evaluator: &Evaluator,
+        ct: &Ciphertext,
+        factors: &[&Factor],
+    ) -> Result<[Ciphertext; 2], CkksError> {
         let operation = "Bootstrapper::coeffs_to_slots";
         self.check(operation, evaluator, ct)?;
-        let top = self.context.parameters().max_level();
+        let top = self.middle_level() + factors.len();
         if ct.level() != top {
             return Err(CkksError::Level { operation, expected: top, got: ct.level() });
         }
@@ -284,8 +245,8 @@ impl Bootstrapper {
             return Err(CkksError::Scale { operation, expected: self.raised_label, got: ct.scale() });
         }
         let mut value = ct.clone();
-        for (i, factor) in self.coeffs_to_slots.iter().enumerate() {
-            value = match i + 1 == self.coeffs_to_slots.len() {
+        for (i, factor) in factors.iter().enumerate() {
+            value = match i + 1 == factors.len() {
                 false => factor.map.apply(evaluator, &value, Some(factor.label))?,
                 true => factor.map.apply_unscaled(evaluator, &value)?,
             };
@@ -318,7 +279,7 @@ impl Bootstrapper {
 
     /// The level between CoeffsToSlots and EvalMod.
     fn middle_level(&self) -> usize {
-        self.context.parameters().max_level() - self.coeffs_to_slots.len()
+        self.context.parameters().max_level() - self.maps.coeffs_to_slots.len()
     }
 
     fn check(&self, operation: &'static str, evaluator: &Evaluator, ct: &Ciphertext) -> Result<(), CkksError> {
@@ -328,20 +289,50 @@ impl Bootstrapper {
     }
 }
 
-/// Encodes the factors of a map that starts at the given level with the given label.
+/// `fl(q_0 range)`, the label after ModRaise.
+fn raised_label(parameters: &Parameters) -> Result<f64, CkksError> {
+    let boot = section(parameters, "Bootstrapper::new")?;
+    Ok(parameters.chain()[0] as f64 * f64::from(boot.range))
+}
+
+/// The level that ModRaise goes to for slots of a period (`r[boot.modraise]`, `r[boot.sparse.modraise]`).
+fn raised_level(parameters: &Parameters, period: usize) -> Result<usize, CkksError> {
+    let boot = section(parameters, "Bootstrapper::new")?;
+    let unused = boot.coeffs_to_slots.len() - radices(&boot.coeffs_to_slots, period, Direction::CoeffsToSlots).len();
+    Ok(parameters.max_level() - unused)
+}
+
+/// The numbers of layers of the factors of a map for slots of a period.
+fn radices(literal: &[MapFactor], period: usize, direction: Direction) -> Vec<u32> {
+    let all: Vec<u32> = literal.iter().map(|factor| factor.log_radix).collect();
+    restricted(&all, period.ilog2(), direction)
+}
+
+/// Encodes the factors of a map that starts at the given level with the given label, for slots of a period.
 fn prepare(
     context: &Context,
     literal: &[MapFactor],
-    (mut level, mut label): (usize, f64),
+    period: usize,
+    start: (usize, f64),
     direction: Direction,
 ) -> Result<Vec<Factor>, CkksError> {
+    let log_radices = radices(literal, period, direction);
+    let all = factors(context.parameters().slots(), period, &log_radices, direction);
+    encode(context, &literal[literal.len() - all.len()..], all, start)
+}
+
+/// Encodes factors that end with the labels of `literal`, the first of which starts at the given level with the given label.
+fn encode(
+    context: &Context,
+    literal: &[MapFactor],
+    factors: Vec<Diagonals>,
+    (mut level, mut label): (usize, f64),
+) -> Result<Vec<Factor>, CkksError> {
     let encoder = Encoder::new(context);
-    let slots = context.parameters().slots();
-    let log_radices: Vec<u32> = literal.iter().map(|factor| factor.log_radix).collect();
     let mut prepared = Vec::with_capacity(literal.len());
-    for (diagonals, factor) in factors(slots, &log_radices, direction).into_iter().zip(literal) {
+    for (diagonals, factor) in factors.into_iter().zip(literal) {
         let scale = plaintext_scale(context, level, label, factor.label.0)?;
-        let map = LinearMap::from_diagonals(slots, &diagonals)?.prepare(&encoder, scale)?;
+        let map = LinearMap::from_diagonals(context.parameters().slots(), &diagonals)?.prepare(&encoder, scale)?;
         prepared.push(Factor { map, level, label: factor.label.0 });
         (level, label) = (level - 1, factor.label.0);
     }

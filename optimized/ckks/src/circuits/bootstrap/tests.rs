@@ -4,21 +4,25 @@ use super::*;
 use crate::arith::KernelKind;
 use crate::circuits::testing::numbers;
 use crate::ckks::noise::{NoiseModel, slot_bound_factor};
-use crate::{Complex64, Parameters, Security, Seed, decrypt, encrypt_secret};
+use crate::{Complex64, EvaluationKeys, KeyGenerator, Parameters, SecretKey, Security, Seed, decrypt, encrypt_secret};
 
 /// Chance that a correct bootstrap fails a comparison, over all slots of one result.
-const FAILURE: f64 = 1e-9;
+pub(super) const FAILURE: f64 = 1e-9;
 
-struct Fixture {
-    context: Context,
-    encoder: Encoder,
+pub(super) struct Fixture {
+    pub(super) context: Context,
+    pub(super) encoder: Encoder,
     secret: SecretKey,
     keys: EvaluationKeys,
-    bootstrapper: Bootstrapper,
+    pub(super) bootstrapper: Bootstrapper,
 }
 
 impl Fixture {
     fn new(preset: &str, kind: Option<KernelKind>) -> Option<Self> {
+        Self::with_periods(preset, kind, &[])
+    }
+
+    pub(super) fn with_periods(preset: &str, kind: Option<KernelKind>, periods: &[usize]) -> Option<Self> {
         println!("{preset}, seed 60");
         let parameters = Parameters::preset(preset, Security::AllowInsecure).unwrap();
         let context = match kind {
@@ -27,42 +31,52 @@ impl Fixture {
         };
         let generator = KeyGenerator::new(&context, Seed::insecure(60));
         let secret = generator.secret_key();
-        let bootstrapper = Bootstrapper::new(&context).unwrap();
+        let mut bootstrapper = Bootstrapper::new(&context).unwrap();
+        periods.iter().for_each(|period| bootstrapper.prepare_sparse(*period).unwrap());
         let mut keys = EvaluationKeys::new();
         bootstrapper.generate_keys(&generator, &secret, &mut keys).unwrap();
         Some(Self { encoder: Encoder::new(&context), context, secret, keys, bootstrapper })
     }
 
-    fn evaluator(&self) -> Evaluator {
+    pub(super) fn evaluator(&self) -> Evaluator {
         Evaluator::new(&self.context, &self.keys)
     }
 
-    fn slots(&self) -> usize {
+    pub(super) fn slots(&self) -> usize {
         self.context.parameters().slots()
     }
 
-    fn encrypt(&self, slots: &[Complex64], level: usize) -> Ciphertext {
+    pub(super) fn encrypt(&self, slots: &[Complex64], level: usize) -> Ciphertext {
         let plain = self.encoder.encode(slots, level, self.context.parameters().canonical_scale(level)).unwrap();
         encrypt_secret(&self.context, &self.secret, &plain, &Seed::insecure(61), 0).unwrap()
     }
 
-    fn decrypt(&self, ct: &Ciphertext) -> Vec<Complex64> {
+    pub(super) fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    pub(super) fn decrypt(&self, ct: &Ciphertext) -> Vec<Complex64> {
         self.encoder.decode(&decrypt(&self.context, &self.secret, ct).unwrap()).unwrap()
     }
 
     /// Bound on a part of a slot: noise and approximation of the bootstrap, and the input's encryption.
     fn bound(&self, level: usize) -> f64 {
         let error = self.bootstrapper.predicted_error();
+        self.bound_of(error.deviation, error.approximation, level)
+    }
+
+    /// Bound on a part of a slot for noise and approximation of some bootstrap, and the input's encryption.
+    pub(super) fn bound_of(&self, deviation: f64, approximation: f64, level: usize) -> f64 {
         let model = NoiseModel::new(self.context.parameters());
         let fresh = model.fresh_secret() + crate::ckks::noise::encode();
         let input = model.slot_std(fresh, self.context.parameters().canonical_scale(level));
         let factor = slot_bound_factor(FAILURE, 2.0 * self.slots() as f64);
-        factor * error.deviation.hypot(input) + error.approximation
+        factor * deviation.hypot(input) + approximation
     }
 }
 
 /// The inputs of `r[boot.precision]`, both parts in `[-1, 1]`.
-fn inputs(slots: usize) -> Vec<(&'static str, Vec<Complex64>)> {
+pub(super) fn inputs(slots: usize) -> Vec<(&'static str, Vec<Complex64>)> {
     let draw = |seed| numbers(seed, slots);
     let complex = |re: &dyn Fn(usize) -> f64, im: &dyn Fn(usize) -> f64| {
         (0..slots).map(|j| Complex64::new(re(j), im(j))).collect::<Vec<_>>()
@@ -77,7 +91,7 @@ fn inputs(slots: usize) -> Vec<(&'static str, Vec<Complex64>)> {
     ]
 }
 
-fn check(what: &str, got: &[Complex64], expected: &[Complex64], bound: f64) {
+pub(super) fn check(what: &str, got: &[Complex64], expected: &[Complex64], bound: f64) {
     let part = |d: Complex64| d.re.abs().max(d.im.abs());
     let worst = got.iter().zip(expected).map(|(g, e)| part(g - e)).fold(0.0, f64::max);
     println!("{what}: worst 2^{:.2}, bound 2^{:.2}", worst.log2(), bound.log2());
@@ -156,7 +170,7 @@ fn stages_hold_what_the_book_says() {
 fn kernels_and_kept_transforms_agree() {
     for preset in ["toy-n5-boot", "toy-n8-boot"] {
         let mut results = Vec::new();
-        for kind in [KernelKind::Scalar, KernelKind::Avx2] {
+        for kind in KernelKind::available() {
             let Some(mut fixture) = Fixture::new(preset, Some(kind)) else { continue };
             let ct = fixture.encrypt(&inputs(fixture.slots()).remove(0).1, fixture.bootstrapper.input_level());
             results.push(fixture.bootstrapper.bootstrap(&fixture.evaluator(), &ct).unwrap());

@@ -124,7 +124,7 @@ impl LinearMap {
 }
 
 /// The representative of `shift` modulo `slots` in `[-slots/2, slots/2)`, so that maps near the diagonal stay compact.
-fn centre(shift: i64, slots: usize) -> i64 {
+pub(crate) fn centre(shift: i64, slots: usize) -> i64 {
     let slots = slots as i64;
     let residue = shift.rem_euclid(slots);
     if 2 * residue >= slots { residue - slots } else { residue }
@@ -142,9 +142,14 @@ fn best_width(slots: usize, centred: &BTreeSet<i64>) -> i64 {
 
 /// [`LinearMap::rotations`] of a map with the given shifts, without its diagonals.
 pub(crate) fn rotations_of(slots: usize, shifts: impl Iterator<Item = i64>) -> BTreeSet<i64> {
-    let centred: BTreeSet<i64> = shifts.map(|shift| centre(shift, slots)).collect();
-    let (babies, giants) = steps(centred.iter().copied(), best_width(slots, &centred));
+    let (babies, giants) = steps_of(slots, shifts);
     babies.into_iter().chain(giants).filter(|step| *step != 0).collect()
+}
+
+/// Baby steps and giant steps of a map with the given shifts, without its diagonals.
+pub(crate) fn steps_of(slots: usize, shifts: impl Iterator<Item = i64>) -> (BTreeSet<i64>, BTreeSet<i64>) {
+    let centred: BTreeSet<i64> = shifts.map(|shift| centre(shift, slots)).collect();
+    steps(centred.iter().copied(), best_width(slots, &centred))
 }
 
 /// Baby steps in `[0, width)` and giant steps, multiples of `width`, of the given shifts.

@@ -157,8 +157,7 @@ fn periodic_plaintexts_are_kept_short() {
 #[test]
 fn kernels_agree() {
     for preset in ["toy-n8", "small-n12"] {
-        let results: Vec<Ciphertext> = [KernelKind::Scalar, KernelKind::Avx2]
-            .into_iter()
+        let results: Vec<Ciphertext> = KernelKind::available()
             .filter_map(|kind| {
                 let parameters = Parameters::preset(preset, Security::AllowInsecure).unwrap();
                 let context = Context::with_kernel(parameters, kind).ok()?;

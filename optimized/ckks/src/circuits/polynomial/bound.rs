@@ -38,38 +38,39 @@ const DEVIATION_GRID: usize = 256;
 const STEP: f64 = 1e-6;
 
 impl Plan {
-    /// The largest standard deviation over `[-1, 1]` of a slot of the result, for an exact input, when every rescale has
-    /// deviation `rescale` and roundings are independent (`r[noise.rss]`).
+    /// The largest standard deviation over `[-1, 1]` of a slot of the result, for an exact input, when a step that ends `d` steps
+    /// below the input has deviation `rescale(d)` and roundings are independent (`r[noise.rss]`).
     #[must_use]
-    pub fn deviation(&self, rescale: f64) -> f64 {
+    pub fn deviation(&self, rescale: impl Fn(usize) -> f64) -> f64 {
         let at = |k: usize| {
             let x = k as f64 / DEVIATION_GRID as f64;
-            let mut sources = 0;
-            let exact = self.perturbed(x, &mut || {
-                sources += 1;
+            let mut deviations = Vec::new();
+            let exact = self.perturbed(x, &mut |depth| {
+                deviations.push(rescale(depth));
                 0.0
             });
-            let effect = |source: usize| {
+            let effect = |(source, deviation): (usize, &f64)| {
                 let mut count = 0;
-                let value = self.perturbed(x, &mut || {
+                let value = self.perturbed(x, &mut |_| {
                     count += 1;
                     if count == source + 1 { STEP } else { 0.0 }
                 });
-                ((value - exact) / STEP).powi(2)
+                ((value - exact) / STEP * deviation).powi(2)
             };
-            (0..sources).map(effect).sum::<f64>()
+            deviations.iter().enumerate().map(effect).sum::<f64>()
         };
         // Errors at -x are those at x up to signs of odd powers, which squares do not see.
-        rescale * (0..=DEVIATION_GRID).map(at).fold(0.0, f64::max).sqrt()
+        (0..=DEVIATION_GRID).map(at).fold(0.0, f64::max).sqrt()
     }
 
-    /// The value at `x` when `noise`, asked once per rescale in a fixed order, is added after each.
-    fn perturbed(&self, x: f64, noise: &mut impl FnMut() -> f64) -> f64 {
+    /// The value at `x` when `noise`, asked once per step in a fixed order for how far below the input the step ends, is added
+    /// after each.
+    fn perturbed(&self, x: f64, noise: &mut impl FnMut(usize) -> f64) -> f64 {
         let Some(root) = &self.root else { return self.constant };
         let mut values = BTreeMap::from([(1, x)]);
         for power in &self.powers {
             let level = depth_of(power.index) - 1;
-            let mut factor = |index: usize| values[&index] + if depth_of(index) < level { noise() } else { 0.0 };
+            let mut factor = |index: usize| values[&index] + if depth_of(index) < level { noise(level) } else { 0.0 };
             let left = factor(power.left);
             let right = if power.left == power.right { left } else { factor(power.right) };
             let value = match (self.basis, power.left - power.right) {
@@ -77,7 +78,7 @@ impl Plan {
                 (Basis::Chebyshev, 0) => 2.0 * left * right - 1.0,
                 (Basis::Chebyshev, difference) => 2.0 * left * right - values[&difference],
             };
-            values.insert(power.index, value + noise());
+            values.insert(power.index, value + noise(level + 1));
         }
         root.perturbed(&values, noise)
     }
@@ -90,14 +91,14 @@ fn moved(error: f64, moves: bool, step: StepError) -> f64 {
 
 impl Node {
     /// See [`Plan::perturbed`].
-    fn perturbed(&self, values: &BTreeMap<usize, f64>, noise: &mut impl FnMut() -> f64) -> f64 {
+    fn perturbed(&self, values: &BTreeMap<usize, f64>, noise: &mut impl FnMut(usize) -> f64) -> f64 {
         let mut sum: f64 = self.terms.iter().map(|(index, c)| c * values[index]).sum();
         for (giant, child) in &self.products {
             let child = child.perturbed(values, noise);
-            let moved = if depth_of(*giant) < self.depth { noise() } else { 0.0 };
+            let moved = if depth_of(*giant) < self.depth { noise(self.depth) } else { 0.0 };
             sum += child * (values[giant] + moved);
         }
-        sum + self.constant + noise()
+        sum + self.constant + noise(self.depth + 1)
     }
 
     /// A bound on the exact value on `[-1, 1]` and a bound on the error.

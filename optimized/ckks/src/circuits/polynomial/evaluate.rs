@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 /// Evaluates `polynomial` on every slot of `ct`.
 ///
 /// In: canonical scale, level `l >= Plan::depth`, slots in `[-1, 1]` (nothing can check that; outside, Chebyshev values grow like
-/// `cosh(degree * arccosh|x|)`). Out: canonical scale, level `l - depth`, `depth = ceil(log2(degree + 1))`. A constant
+/// `cosh(degree * arccosh|x|)`). Out: canonical scale, level `l - depth`, `depth = ceil(log2(degree + 1))`, or one lower for every
+/// pair on the way (`r[ckks.step]`). A constant
 /// polynomial gives a ciphertext without noise that anyone can read.
 ///
 /// # Errors
@@ -51,7 +52,7 @@ pub fn normalise(evaluator: &Evaluator, ct: &Ciphertext, lo: f64, hi: f64) -> Re
     evaluator.add_const(&evaluator.rescale(&scaled)?, Complex64::new(-(lo + hi) / (hi - lo), 0.0))
 }
 
-/// The basis polynomials found so far; number `i` is canonical at level `top - depth_of(i)`.
+/// The basis polynomials found so far; number `i` is canonical, `depth_of(i)` steps below `top` (`r[ckks.step]`).
 struct Run<'a> {
     evaluator: &'a Evaluator,
     basis: Basis,
@@ -78,37 +79,44 @@ impl Run<'_> {
 
     fn power(&self, power: &Power) -> Result<Ciphertext, CkksError> {
         let ev = self.evaluator;
-        let level = self.top + 1 - depth_of(power.index);
+        let level = self.level(depth_of(power.index) - 1)?;
         let left = self.at_level(power.left, level)?;
         let product = match power.left - power.right {
             0 => ev.mul_lazy(&left, &left)?,
             _ => ev.mul_lazy(&left, &self.at_level(power.right, level)?)?,
         };
         if self.basis == Basis::Monomial {
-            return ev.relinearise_rescale(&product);
+            return ev.relinearise_step(&product);
         }
         let mut doubled = ev.double(product)?;
         match power.left - power.right {
             0 => {
-                let mut value = ev.relinearise_rescale(&doubled)?;
+                let mut value = ev.relinearise_step(&doubled)?;
                 ev.add_const_assign(&mut value, Complex64::new(-1.0, 0.0))?;
                 Ok(value)
             }
             difference => {
                 let correction = [(&self.powers[&difference], -1.0)];
                 ev.add_assign(&mut doubled, &ev.weighted_sum(&correction, level, product_label(ev, level))?)?;
-                ev.relinearise_rescale(&doubled)
+                ev.relinearise_step(&doubled)
             }
         }
+    }
+
+    /// The level `steps` steps below the input.
+    fn level(&self, steps: usize) -> Result<usize, CkksError> {
+        let (operation, got) = ("polynomial::evaluate", self.top);
+        let exhausted = CkksError::LevelExhausted { operation, expected: steps, got };
+        self.evaluator.context().parameters().below(self.top, steps).ok_or(exhausted)
     }
 
     fn at_level(&self, index: usize, level: usize) -> Result<Ciphertext, CkksError> {
         self.evaluator.to_level(&self.powers[&index], level)
     }
 
-    /// The node's value, canonical at level `top - node.depth - 1`.
+    /// The node's value, canonical, `node.depth + 1` steps below the input.
     fn value(&self, node: &Node) -> Result<Ciphertext, CkksError> {
-        let level = self.top - node.depth;
+        let level = self.level(node.depth)?;
         let ev = self.evaluator;
         let mut sum = self.products(node, level)?;
         if !node.terms.is_empty() {
@@ -125,7 +133,7 @@ impl Run<'_> {
             expected: "a plan whose sums have terms",
             got: "an empty sum".to_owned(),
         })?;
-        let mut value = if node.products.is_empty() { ev.rescale(&sum)? } else { ev.relinearise_rescale(&sum)? };
+        let mut value = if node.products.is_empty() { ev.step(&sum)? } else { ev.relinearise_step(&sum)? };
         ev.add_const_assign(&mut value, Complex64::new(node.constant, 0.0))?;
         Ok(value)
     }

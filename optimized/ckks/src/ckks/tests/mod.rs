@@ -93,6 +93,5 @@ fn parameters(preset: &str) -> Parameters {
 
 /// All kernels of this machine.
 fn kernels() -> impl Iterator<Item = KernelKind> {
-    let exists = |kind: &KernelKind| crate::arith::Kernels::with_kind(*kind).is_ok();
-    [KernelKind::Scalar, KernelKind::Avx2].into_iter().filter(exists)
+    KernelKind::available()
 }

@@ -16,13 +16,14 @@ pub use slot::SlotCt;
 pub(crate) use taylor::Growth;
 
 use super::{
-    Backend, Diagonals, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level, require_terms,
+    Backend, Diagonals, Packing, Refresh, bootstrap_levels, no_products, require_equal_levels, require_level,
+    require_terms,
 };
 use crate::error::{LlmError, Result};
 use num_complex::Complex64;
 use std::cell::Cell;
 use touchstone_ckks::Parameters;
-use touchstone_ckks::circuits::bootstrap::BootstrapError;
+use touchstone_ckks::circuits::bootstrap::{BootstrapError, SparseBootstrapError};
 use touchstone_ckks::ckks::noise::{self, NoiseModel};
 
 /// The backend that predicts values and errors.
@@ -241,17 +242,26 @@ impl Backend for Predicted {
     fn bootstrap(&self, a: &SlotCt, refresh: Refresh) -> Result<SlotCt> {
         let (input, output) = bootstrap_levels(&self.parameters, self.stage.get())?;
         require_level("bootstrapping", self.stage.get(), input, a.level)?;
-        let error = BootstrapError::of(&self.parameters)?;
         let mut out = SlotCt { level: output, scale: self.parameters.canonical_scale(output), ..a.clone() };
+        // What a later sum meets once, and what it meets with the same sign in every summand.
+        let summands = refresh.summands as f64;
+        let (own, shared) = match refresh.packing {
+            Packing::Complex | Packing::Real => (BootstrapError::of(&self.parameters)?.deviation, 0.0),
+            Packing::Periodic(period) => {
+                out.average_copies(period, summands);
+                let error = SparseBootstrapError::of(&self.parameters, period, true)?;
+                (error.own, error.shared)
+            }
+        };
         let at = |part: f64| BootstrapError::approximation_at(&self.parameters, part);
         for (z, variance) in out.values.iter_mut().zip(&mut out.variance) {
-            if refresh.real {
+            if refresh.packing != Packing::Complex {
                 z.im = 0.0;
             }
             self.largest.set(self.largest.get().max(z.re.abs()).max(z.im.abs()));
             let approximation = at(z.re)?.max(at(z.im)?);
             // (a_1 e_1 + ... + a_n e_n)^2 <= n (a_1^2 e_1^2 + ... + a_n^2 e_n^2), whatever the signs.
-            *variance += error.deviation.powi(2) + refresh.summands as f64 * approximation.powi(2);
+            *variance += own.powi(2) + summands * (shared.powi(2) + approximation.powi(2));
         }
         Ok(out)
     }

@@ -22,6 +22,20 @@ impl SlotCt {
         Self { values, variance, level, scale }
     }
 
+    /// Replaces slots that repeat with a period by the mean over copies, errors as if independent, `summands` of which a later sum
+    /// adds up: what is the same in all of them counts as often as they are (`r[boot.sparse.noise]`).
+    pub(super) fn average_copies(&mut self, period: usize, summands: f64) {
+        let copies = (self.values.len() / period) as f64;
+        for slot in 0..period {
+            let of_slot = || (slot..self.values.len()).step_by(period);
+            let value = of_slot().map(|i| self.values[i]).sum::<Complex64>() / copies;
+            let variance = of_slot().map(|i| self.variance[i]).sum::<f64>() / (copies * copies);
+            for i in (slot..self.values.len()).step_by(period) {
+                (self.values[i], self.variance[i]) = (value, variance * summands);
+            }
+        }
+    }
+
     /// `self + sign * other` with errors as if independent (`r[noise.add]`).
     pub(super) fn combined(&self, other: &Self, sign: f64) -> Self {
         let mut out = self.clone();

@@ -36,6 +36,16 @@ impl Grid {
         unsafe { _mm256_storeu_pd(self.start.add(row * self.stride + column), x) }
     }
 
+    /// Asks for the cache lines `ahead` elements after the start of every row, inside memory or not.
+    #[inline]
+    pub(super) fn fetch(self, ahead: usize) {
+        for row in 0..self.rows {
+            let line = self.start.wrapping_add(row * self.stride + ahead);
+            // SAFETY: a prefetch is a hint: it reads nothing and does not fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+        }
+    }
+
     /// The contiguous block of `len` elements at `start` as a matrix of `rows` rows.
     pub(super) fn block(start: *mut f64, len: usize, rows: usize) -> Self {
         Self { start, rows, stride: len / rows, columns: len / rows }

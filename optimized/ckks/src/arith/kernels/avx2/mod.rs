@@ -15,7 +15,7 @@ mod sums;
 
 pub(in crate::arith) use roots::FmaRoots;
 
-use super::{KernelKind, Table, scalar};
+use super::{Finish, KernelKind, Table, scalar};
 use crate::arith::{MIN_LOG_N, Modulus, NttTable, PackedLimb};
 use num_complex::Complex64;
 
@@ -50,6 +50,9 @@ plain! {
     sub_mul_scalar = pointwise::sub_mul_scalar, (m: &Modulus, out: &mut [u64], x: &[u64], r: &[u64], c: u64);
     sub_mul_scalar_add = pointwise::sub_mul_scalar_add,
         (m: &Modulus, out: &mut [u64], x: &[u64], r: &[u64], c: u64, d: &[u64]);
+    product_tail = pointwise::product_tail, (m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64);
+    product_tail_add = pointwise::product_tail_add,
+        (m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64, d: &[u64]);
     combine2_sub = pointwise::combine2_sub,
         (m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[u64]);
     reduce_centered = pointwise::reduce_centered, (src: &[u64], m_src: &Modulus, dst: &mut [u64], m_dst: &Modulus);
@@ -63,6 +66,8 @@ plain! {
     quotient = sums::quotient, (y: &[&[f64]], recips: &[f64], v: &mut [f64]);
     combine = sums::combine, (m: &Modulus, rows: &[&[f64]], coefficients: &[f64], dst: &mut [u64]);
     slots_to_packed = embedding::slots_to_packed, (roots: &[Complex64], values: &mut [Complex64]);
+    forward_integers = ntt::forward_integers,
+        (table: &NttTable, out: &mut [u64], src: &[f64], bound: f64, finish: Finish);
     forward = ntt::forward, (table: &NttTable, a: &mut [u64]);
     inverse_scaled = ntt::inverse_scaled, (table: &NttTable, a: &mut [u64], c: u64);
     inverse_center = ntt::inverse_center, (table: &NttTable, y: &mut [f64], a: &[u64], c: u64);
@@ -82,6 +87,11 @@ fn ntt(table: &NttTable, a: &mut [u64]) {
     if is_tiny(table) { (scalar::TABLE.ntt)(table, a) } else { forward(table, a) }
 }
 
+fn ntt_integers(table: &NttTable, out: &mut [u64], src: &[f64], bound: f64, finish: Finish) {
+    let run = if is_tiny(table) { scalar::TABLE.ntt_integers } else { forward_integers };
+    run(table, out, src, bound, finish);
+}
+
 fn intt_scaled(table: &NttTable, a: &mut [u64], c: u64) {
     if is_tiny(table) { (scalar::TABLE.intt_scaled)(table, a, c) } else { inverse_scaled(table, a, c) }
 }
@@ -93,6 +103,7 @@ fn intt_center(table: &NttTable, y: &mut [f64], a: &[u64], c: u64) {
 static TABLE: Table = Table {
     kind: KernelKind::Avx2,
     ntt,
+    ntt_integers,
     intt_scaled,
     intt_center,
     add,
@@ -112,6 +123,8 @@ static TABLE: Table = Table {
     weighted_sum,
     sub_mul_scalar,
     sub_mul_scalar_add,
+    product_tail,
+    product_tail_add,
     combine2_sub,
     reduce_centered,
     reduce_signed,

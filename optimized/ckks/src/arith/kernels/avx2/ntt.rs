@@ -2,8 +2,8 @@
 //!
 //! A limb of `N = 2^16` doubles fills the second-level cache, so it is swept as rarely as possible. Seen as a
 //! matrix of `2^head` rows, the *head* runs the outermost stages on eight columns at a time (one cache line per row,
-//! gathered into a small tile); the *blocks* then are contiguous, fit the first-level cache, and run all remaining
-//! stages there. The last four stages of a block form the *tail*: groups of 16 elements, the two innermost
+//! gathered into a small tile); the *blocks* then are contiguous and run all remaining stages, quarter by quarter after the first
+//! two, so that a quarter stays in the first-level cache. The last four stages of a block form the *tail*: groups of 16 elements, the two innermost
 //! stages on transposed 4 by 4 squares. The inverse runs the same pieces in reverse order.
 //!
 //! Between passes the limb holds doubles; the first pass converts from canonical residues, the last one back.
@@ -14,10 +14,15 @@ use super::grid::Grid;
 use super::lanes::{Factor, Field, LANES, to_u64, transpose};
 use super::plan::inverse;
 use super::roots::{FmaRoots, Roots, TAIL, TailRoots};
+use crate::arith::kernels::Finish;
 use crate::arith::{Modulus, NttTable};
 
+/// Elements that stay in the first-level cache, roots beside them, for several passes.
+const CACHED: usize = 1 << 10;
 /// Columns of a head tile: one cache line.
 const TILE_COLUMNS: usize = 8;
+/// Columns ahead of a head tile that are fetched while it is computed.
+const AHEAD: usize = 2 * TILE_COLUMNS;
 /// Rows of the largest head (`log2 N = 17`).
 const TILE_ROWS: usize = 128;
 
@@ -34,44 +39,97 @@ enum Output {
     Centred,
 }
 
+/// What the first pass of a forward transform reads.
+mod input {
+    /// Doubles of the pass before.
+    pub const PLAIN: u8 = 0;
+    /// Canonical residues.
+    pub const RESIDUES: u8 = 1;
+    /// Integers in doubles that exceed `p`, to be reduced.
+    pub const WIDE: u8 = 2;
+}
+
 /// Forward transform in place. `a.len()` is the table's `N >= 32`.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn forward(table: &NttTable, a: &mut [u64]) {
+    debug_assert_eq!(a.len(), table.n());
+    let work = a.as_mut_ptr().cast::<f64>();
+    // SAFETY: `work` is `a`, borrowed mutably for the whole call and of length `N`; `f64` and `u64` agree in size
+    // and alignment, and every bit pattern is valid for both.
+    unsafe { forward_passes(table, work, work, input::RESIDUES, &mut |_, _| {}) }
+}
+
+/// Forward transform of the integers `src`, of magnitude at most `bound <= 2^53`, to `out`; lengths as above. The plan of reductions
+/// starts from magnitude `p`; larger integers are reduced as they are read.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn forward_integers(table: &NttTable, out: &mut [u64], src: &[f64], bound: f64, finish: Finish) {
+    debug_assert!(out.len() == table.n() && src.len() == table.n());
+    let input = if bound <= table.modulus().value() as f64 { input::PLAIN } else { input::WIDE };
+    let src = src.as_ptr().cast_mut();
+    // SAFETY: both slices have length `N` and stay borrowed for the whole call; `src` is only read.
+    unsafe { forward_passes(table, src, out.as_mut_ptr().cast(), input, finish) }
+}
+
+/// # Safety
+/// `src` and `start` point to `N` elements each, the same or disjoint; the caller may read `src` and access `start`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_passes(table: &NttTable, src: *mut f64, start: *mut f64, input: u8, finish: Finish) {
     let fma = table.fma_roots();
     let f = Field::new(table.modulus());
-    let (n, rows) = (a.len(), 1usize << fma.head);
-    debug_assert_eq!(n, table.n());
-    let start = a.as_mut_ptr().cast::<f64>();
+    let (n, rows) = (table.n(), 1usize << fma.head);
     let passes = fma.head as usize / 2;
-    // SAFETY: the grids below cover exactly the `n` elements of `a`, borrowed mutably for the whole call, or the
-    // tile; all accesses stay inside by `Grid`'s contract.
+    // SAFETY: the grids below cover exactly the `n` elements of `src` and `start`, or the tile; all accesses stay inside by
+    // `Grid`'s contract. No reference to a block outlives `finish`.
     unsafe {
-        forward_head(f, fma, start, n);
+        forward_head(f, fma, src, start, n, input);
         let len = n / rows;
         for b in 0..rows {
             let block = start.add(b * len);
-            let mut m = 1;
-            for &reduce in &fma.plan.forward[passes..] {
-                let grid = Grid::block(block, len, 4 * m);
-                forward_pass(f, &fma.forward.main, (rows + b) * m, m, grid, grid, reduce, false);
-                m *= 4;
+            let reductions = &fma.plan.forward[passes..];
+            let (outer, inner) = reductions.split_at(if len > CACHED { 1 } else { 0 });
+            for &reduce in outer {
+                let grid = Grid::block(block, len, 4);
+                forward_pass(f, &fma.forward.main, rows + b, 1, grid, grid, reduce, input::PLAIN);
             }
-            let groups = len / TAIL;
-            let tail = &fma.forward.tail[b * groups..][..groups];
-            match fma.plan.forward_tail {
-                false => forward_tail::<false>(f, tail, block),
-                true => forward_tail::<true>(f, tail, block),
+            let parts = 1 << (2 * outer.len());
+            for part in b * parts..(b + 1) * parts {
+                let (first, len) = (rows * parts + part, len / parts);
+                let block = start.add(part * len);
+                forward_block(f, fma, inner, first, block, len);
+                finish(part * len, std::slice::from_raw_parts_mut(block.cast::<u64>(), len));
             }
         }
     }
 }
 
-/// The outermost `head` stages; reads canonical residues.
+/// All stages left on `len` elements that stay in the first-level cache; `first` is the root of the outermost one.
 ///
 /// # Safety
-/// `start` points to `n` elements the caller may read and write.
+/// `block` points to `len` elements the caller may read and write.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn forward_head(f: Field, fma: &FmaRoots, start: *mut f64, n: usize) {
+unsafe fn forward_block(f: Field, fma: &FmaRoots, reductions: &[bool], first: usize, block: *mut f64, len: usize) {
+    let mut m = 1;
+    // SAFETY: the grids cover the block.
+    unsafe {
+        for &reduce in reductions {
+            let grid = Grid::block(block, len, 4 * m);
+            forward_pass(f, &fma.forward.main, first * m, m, grid, grid, reduce, input::PLAIN);
+            m *= 4;
+        }
+        let tail = fma.forward.tail_of(first, len);
+        match fma.plan.forward_tail {
+            false => forward_tail::<false>(f, tail, block),
+            true => forward_tail::<true>(f, tail, block),
+        }
+    }
+}
+
+/// The outermost `head` stages, from `from` to `start`.
+///
+/// # Safety
+/// As [`forward_passes`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_head(f: Field, fma: &FmaRoots, from: *mut f64, start: *mut f64, n: usize, input: u8) {
     let rows = 1usize << fma.head;
     let stride = n / rows;
     let roots = &fma.forward.main;
@@ -82,38 +140,74 @@ unsafe fn forward_head(f: Field, fma: &FmaRoots, start: *mut f64, n: usize) {
     let inner = Grid { start: tile.0.as_mut_ptr(), rows, stride: TILE_COLUMNS, columns: TILE_COLUMNS };
     for column in (0..stride).step_by(columns) {
         // SAFETY: `column < stride <= n`.
-        let outer = Grid { start: unsafe { start.add(column) }, rows, stride, columns };
+        let [first, outer] = [from, start].map(|p| Grid { start: unsafe { p.add(column) }, rows, stride, columns });
+        if steps > 1 {
+            first.fetch(AHEAD);
+        }
         for step in 0..steps {
-            let src = if step == 0 { outer } else { inner };
+            let (src, input) = if step == 0 { (first, input) } else { (inner, input::PLAIN) };
             let dst = if step == steps - 1 { outer } else { inner };
-            // SAFETY: `outer` lies inside the `n` elements, `inner` inside the tile.
+            // SAFETY: `first` and `outer` lie inside the `n` elements, `inner` inside the tile.
             unsafe {
                 if step < odd {
-                    forward_pair(f, roots[1], src, dst);
+                    forward_pair(f, roots[1], src, dst, input);
                 } else {
                     let m = 1 << (2 * (step - odd) + odd);
                     let reduce = fma.plan.forward[step - odd];
-                    forward_pass(f, roots, m, m, src, dst, reduce, step == 0);
+                    forward_pass(f, roots, m, m, src, dst, reduce, input);
                 }
             }
         }
     }
 }
 
-/// Radix-2 pass over the first stage; reads canonical residues.
+/// Reads what `INPUT` says, as doubles of magnitude at most `p`.
+///
+/// # Safety
+/// As [`Grid::load`].
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn read<const INPUT: u8>(f: Field, src: Grid, row: usize, column: usize) -> __m256d {
+    // SAFETY: forwarded.
+    unsafe {
+        match INPUT {
+            input::RESIDUES => src.load::<true>(row, column),
+            input::WIDE => f.reduce(src.load::<false>(row, column)),
+            _ => src.load::<false>(row, column),
+        }
+    }
+}
+
+/// Radix-2 pass over the first stage.
 ///
 /// # Safety
 /// As [`Grid::load`] for all of `src` and `dst`.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn forward_pair(f: Field, root: [f64; 2], src: Grid, dst: Grid) {
+unsafe fn forward_pair(f: Field, root: [f64; 2], src: Grid, dst: Grid, input: u8) {
+    // SAFETY: forwarded.
+    unsafe {
+        match input {
+            input::RESIDUES => forward_pair_rows::<{ input::RESIDUES }>(f, root, src, dst),
+            input::WIDE => forward_pair_rows::<{ input::WIDE }>(f, root, src, dst),
+            _ => forward_pair_rows::<{ input::PLAIN }>(f, root, src, dst),
+        }
+    }
+}
+
+/// See [`forward_pair`].
+///
+/// # Safety
+/// As [`forward_pair`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn forward_pair_rows<const INPUT: u8>(f: Field, root: [f64; 2], src: Grid, dst: Grid) {
     let w = Factor::new(root);
     let half = src.rows / 2;
     for row in 0..half {
         for column in (0..src.columns).step_by(LANES) {
             // SAFETY: rows and columns are below the bounds of the grids.
             unsafe {
-                let x = src.load::<true>(row, column);
-                let t = f.mul_factor(src.load::<true>(row + half, column), w);
+                let x = read::<INPUT>(f, src, row, column);
+                let t = f.mul_factor(read::<INPUT>(f, src, row + half, column), w);
                 dst.store(row, column, _mm256_add_pd(x, t));
                 dst.store(row + half, column, _mm256_sub_pd(x, t));
             }
@@ -136,15 +230,17 @@ unsafe fn forward_pass(
     src: Grid,
     dst: Grid,
     reduce: bool,
-    from_u64: bool,
+    input: u8,
 ) {
     // SAFETY: forwarded.
     unsafe {
-        match (reduce, from_u64) {
-            (false, false) => forward_rows::<false, false>(f, roots, k, m, src, dst),
-            (false, true) => forward_rows::<false, true>(f, roots, k, m, src, dst),
-            (true, false) => forward_rows::<true, false>(f, roots, k, m, src, dst),
-            (true, true) => forward_rows::<true, true>(f, roots, k, m, src, dst),
+        match (reduce, input) {
+            (false, input::PLAIN) => forward_rows::<false, { input::PLAIN }>(f, roots, k, m, src, dst),
+            (true, input::PLAIN) => forward_rows::<true, { input::PLAIN }>(f, roots, k, m, src, dst),
+            (false, input::RESIDUES) => forward_rows::<false, { input::RESIDUES }>(f, roots, k, m, src, dst),
+            (true, input::RESIDUES) => forward_rows::<true, { input::RESIDUES }>(f, roots, k, m, src, dst),
+            // Reduced already.
+            (_, _) => forward_rows::<false, { input::WIDE }>(f, roots, k, m, src, dst),
         }
     }
 }
@@ -154,7 +250,7 @@ unsafe fn forward_pass(
 /// # Safety
 /// As [`forward_pass`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn forward_rows<const REDUCE: bool, const FROM_U64: bool>(
+unsafe fn forward_rows<const REDUCE: bool, const INPUT: u8>(
     f: Field,
     roots: &[[f64; 2]],
     k: usize,
@@ -170,7 +266,7 @@ unsafe fn forward_rows<const REDUCE: bool, const FROM_U64: bool>(
             for column in (0..src.columns).step_by(LANES) {
                 // SAFETY: rows are below `4 quarter m = rows`, columns below `columns`.
                 unsafe {
-                    let x = [0, 1, 2, 3].map(|j| src.load::<FROM_U64>(row + j * quarter, column));
+                    let x = [0, 1, 2, 3].map(|j| read::<INPUT>(f, src, row + j * quarter, column));
                     let z = forward_four::<REDUCE>(f, x, |x, i| f.mul_factor(x, w[i]));
                     for (j, z) in z.into_iter().enumerate() {
                         dst.store(row + j * quarter, column, z);
@@ -279,22 +375,48 @@ unsafe fn inverse_passes(table: &NttTable, src: *mut f64, work: *mut f64, c: u64
     let f = Field::new(table.modulus());
     let (n, rows) = (table.n(), 1usize << fma.head);
     let len = n / rows;
-    let (blocks, _) = fma.plan.inverse.split_at(fma.plan.inverse.len() - fma.head as usize / 2);
+    let (modes, _) = fma.plan.inverse.split_at(fma.plan.inverse.len() - fma.head as usize / 2);
+    let (inner, outer) = modes.split_at(modes.len() - if len > CACHED { 1 } else { 0 });
+    let parts = 1 << (2 * outer.len());
     // SAFETY: blocks `b len .. (b + 1) len` cover the `n` elements.
     unsafe {
         for b in 0..rows {
-            let block = work.add(b * len);
-            let groups = len / TAIL;
-            let tail = &fma.inverse.tail[b * groups..][..groups];
-            inverse_tail(f, tail, src.add(b * len), block, fma.plan.inverse_tail);
-            let mut m = groups;
-            for &mode in blocks {
-                m /= 4;
-                let grid = Grid::block(block, len, 4 * m);
-                inverse_pass(f, &fma.inverse.main, (rows + b) * m, m, grid, grid, mode);
+            for part in b * parts..(b + 1) * parts {
+                let (first, len) = (rows * parts + part, len / parts);
+                inverse_block(f, fma, inner, first, src.add(part * len), work.add(part * len), len);
+            }
+            for &mode in outer {
+                let grid = Grid::block(work.add(b * len), len, 4);
+                inverse_pass(f, &fma.inverse.main, rows + b, 1, grid, grid, mode);
             }
         }
         inverse_head(f, table, work, table.scaled_n_inverse(c), output);
+    }
+}
+
+/// Mirror of [`forward_block`], from `src` to `block`.
+///
+/// # Safety
+/// `src` and `block` point to `len` elements each that the caller may read, `block` also for writing.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn inverse_block(
+    f: Field,
+    fma: &FmaRoots,
+    modes: &[u8],
+    first: usize,
+    src: *mut f64,
+    block: *mut f64,
+    len: usize,
+) {
+    // SAFETY: the grids cover the block.
+    unsafe {
+        inverse_tail(f, fma.inverse.tail_of(first, len), src, block, fma.plan.inverse_tail);
+        let mut m = len / TAIL;
+        for &mode in modes {
+            m /= 4;
+            let grid = Grid::block(block, len, 4 * m);
+            inverse_pass(f, &fma.inverse.main, first * m, m, grid, grid, mode);
+        }
     }
 }
 
@@ -318,6 +440,9 @@ unsafe fn inverse_head(f: Field, table: &NttTable, start: *mut f64, scale: u64, 
     for column in (0..stride).step_by(columns) {
         // SAFETY: `column < stride <= n`.
         let outer = Grid { start: unsafe { start.add(column) }, rows, stride, columns };
+        if steps > 1 {
+            outer.fetch(AHEAD);
+        }
         for step in 0..steps {
             let src = if step == 0 { outer } else { inner };
             let dst = if step == steps - 1 { outer } else { inner };

@@ -197,6 +197,38 @@ pub(super) fn sub_mul_scalar_add(m: &Modulus, out: &mut [u64], x: &[u64], r: &[u
     });
 }
 
+/// The product lies in `(-p, p)`, its difference to a residue in `(-2p, p)`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn product_difference(f: Field, [r, a, b]: [__m256i; 3]) -> __m256d {
+    _mm256_sub_pd(f.mul(to_f64(a), to_f64(b)), to_f64(r))
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn product_tail(m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64) {
+    let f = Field::new(m);
+    let c = Field::constant(m, c);
+    let n = acc.len().min(x[0].len()).min(x[1].len());
+    let out = acc.as_mut_ptr();
+    let body = |v: [__m256i; 3]| to_u64(f.lift(f.mul_fixed(product_difference(f, v), c)));
+    // SAFETY: `n` is within all slices; the accumulator is the only input that equals the output.
+    unsafe { map(out, [out.cast_const(), x[0].as_ptr(), x[1].as_ptr()], n, body) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn product_tail_add(m: &Modulus, acc: &mut [u64], x: [&[u64]; 2], c: u64, d: &[u64]) {
+    let f = Field::new(m);
+    let c = Field::constant(m, c);
+    let n = acc.len().min(x[0].len()).min(x[1].len()).min(d.len());
+    let out = acc.as_mut_ptr();
+    let body = |[r, a, b, d]: [__m256i; 4]| {
+        let t = f.mul_fixed(product_difference(f, [r, a, b]), c);
+        to_u64(f.canonical(_mm256_add_pd(t, to_f64(d))))
+    };
+    // SAFETY: as above.
+    unsafe { map(out, [out.cast_const(), x[0].as_ptr(), x[1].as_ptr(), d.as_ptr()], n, body) }
+}
+
 /// Two products in `(-p, p)` and a residue: magnitude below `3p`.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn combine2_sub(m: &Modulus, out: &mut [u64], x: [&[u64]; 2], c: [u64; 2], s: &[u64]) {

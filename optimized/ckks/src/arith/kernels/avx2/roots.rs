@@ -60,6 +60,12 @@ impl FmaRoots {
 }
 
 impl Roots {
+    /// The roots of the last four stages of `len` elements whose outermost stage has root `first`.
+    pub(super) fn tail_of(&self, first: usize, len: usize) -> &[TailRoots] {
+        let groups = len / TAIL;
+        &self.tail[first * groups - self.tail.len()..][..groups]
+    }
+
     fn new(m: &Modulus, roots: &[u64]) -> Self {
         let groups = roots.len() / TAIL;
         let root = |k: usize| m.center(roots[k]) as f64;

@@ -1,5 +1,9 @@
 //! Validated parameter sets.
 
+mod bootstrap;
+
+pub(crate) use bootstrap::wrap_failure;
+
 use crate::CkksError;
 use crate::arith::{MAX_BASIS, MAX_DIGITS, MAX_LOG_N, MIN_LOG_N, Modulus};
 use sha2::{Digest, Sha256};
@@ -42,7 +46,7 @@ impl Parameters {
         check_digits(literal)?;
         check_secret(literal)?;
         let scales = check_scales(literal)?;
-        check_bootstrap(literal, &scales)?;
+        bootstrap::check(literal, &scales)?;
         let log_qp = literal.q.iter().chain(&literal.p).map(|&p| (p as f64).log2()).sum();
         check_security(literal, log_qp, security)?;
         let fingerprint = Sha256::digest(canonical_text(literal)).into();
@@ -105,6 +109,24 @@ impl Parameters {
     #[must_use]
     pub fn bootstrap(&self) -> Option<&BootstrapLiteral> {
         self.literal.bootstrap.as_ref()
+    }
+
+    /// Whether a step at `level` divides by two primes (`r[ckks.step]`).
+    #[must_use]
+    pub fn is_pair(&self, level: usize) -> bool {
+        self.literal.is_pair(level)
+    }
+
+    /// The level at which a step to `level` starts (`r[ckks.step]`).
+    #[must_use]
+    pub fn above(&self, level: usize) -> usize {
+        if self.is_pair(level + 2) { level + 2 } else { level + 1 }
+    }
+
+    /// The level that is `steps` steps below `level`, if there is one (`r[ckks.step]`).
+    #[must_use]
+    pub fn below(&self, level: usize, steps: usize) -> Option<usize> {
+        (0..steps).try_fold(level, |level, _| level.checked_sub(if self.is_pair(level) { 2 } else { 1 }))
     }
 
     /// The chain primes `q_0..q_L`.
@@ -272,88 +294,16 @@ fn check_scales(literal: &ParameterLiteral) -> Result<Vec<f64>, CkksError> {
         if given.0 != scale {
             return refuse("canonical_scales", format_args!("{scale:e} at level {level}"), given);
         }
-        if !(1.0..=2f64.powi(62)).contains(&scale) {
+        // Between the primes of a pair nothing is squared, and no ciphertext has the scale in the table.
+        let within = literal.is_pair(level + 1);
+        if !within && !(1.0..=2f64.powi(62)).contains(&scale) {
             return refuse("canonical_scales", format_args!("1 to 2^62 at level {level}"), scale);
         }
         scales[level] = scale;
-        scale = scale * scale / literal.q[level] as f64;
+        let product = if within { scale } else { scale * scale };
+        scale = product / literal.q[level] as f64;
     }
     Ok(scales)
-}
-
-/// The constants of `r[boot.params]`: they must fit each other, the ring and the levels.
-fn check_bootstrap(literal: &ParameterLiteral, scales: &[f64]) -> Result<(), CkksError> {
-    let Some(boot) = &literal.bootstrap else { return Ok(()) };
-    let n = 1usize << literal.log_n;
-    if boot.ephemeral_weight == 0 || boot.ephemeral_weight > n {
-        return refuse("bootstrap.ephemeral_weight", format_args!("1..={n}"), boot.ephemeral_weight);
-    }
-    if literal.p.first() < literal.q.first() {
-        return refuse("p", format_args!("a first special prime of at least {}", literal.q[0]), literal.p[0]);
-    }
-    if !(1..=30).contains(&boot.message_ratio) || boot.double_angles > 16 {
-        let got = format_args!("{}, {}", boot.message_ratio, boot.double_angles);
-        return refuse("bootstrap.message_ratio, double_angles", "1..=30, 0..=16", got);
-    }
-    let least_range = (boot.ephemeral_weight as f64 + 1.0) / 2.0 + 0.25;
-    if f64::from(boot.range) < least_range || boot.range > 1 << 16 {
-        return refuse("bootstrap.range", format_args!("{least_range} to 65536"), boot.range);
-    }
-    let even = boot.cosine.len() % 2 == 1 && boot.cosine.iter().skip(1).step_by(2).all(|c| c.0 == 0.0);
-    let numbers = || boot.cosine.iter().chain(&boot.output).chain([&boot.cosine_error]);
-    if !even || boot.cosine.len() > 1024 || numbers().any(|c| !c.0.is_finite()) {
-        return refuse(
-            "bootstrap.cosine",
-            "finite coefficients, even degree up to 1022, the odd ones 0",
-            boot.cosine.len(),
-        );
-    }
-    if !(1..=3).contains(&boot.output.len()) || boot.output[0].0 <= 0.0 {
-        return refuse("bootstrap.output", "one to three coefficients, the first positive", boot.output.len());
-    }
-    check_bootstrap_levels(literal, boot, scales)
-}
-
-fn check_bootstrap_levels(
-    literal: &ParameterLiteral,
-    boot: &BootstrapLiteral,
-    scales: &[f64],
-) -> Result<(), CkksError> {
-    let (to_coeffs, to_slots) = (&boot.slots_to_coeffs, &boot.coeffs_to_slots);
-    for (field, factors) in [("bootstrap.slots_to_coeffs", to_coeffs), ("bootstrap.coeffs_to_slots", to_slots)] {
-        let layers: u64 = factors.iter().map(|factor| u64::from(factor.log_radix)).sum();
-        if layers + 1 != u64::from(literal.log_n) || factors.iter().any(|factor| factor.log_radix == 0) {
-            return refuse(field, format_args!("radices of {} layers in all", literal.log_n - 1), layers);
-        }
-        if let Some(factor) = factors.iter().find(|factor| !(1.0..=2f64.powi(62)).contains(&factor.label.0)) {
-            return refuse(field, "labels of 1 to 2^62", factor.label);
-        }
-    }
-    let depth = boot.cosine.len().next_power_of_two().trailing_zeros() as usize;
-    let used = to_slots.len() + depth + boot.double_angles as usize + [0, 2, 3][boot.output.len() - 1];
-    let top = literal.max_level();
-    if boot.output_level < to_coeffs.len() || boot.output_level + used != top {
-        let expected = format_args!("at least {}, and {used} levels below the top level {top}", to_coeffs.len());
-        return refuse("bootstrap.output_level", expected, boot.output_level);
-    }
-    let message = literal.q[0] as f64 / f64::from(boot.message_ratio).exp2();
-    if to_coeffs.last().is_none_or(|factor| factor.label.0 != message) {
-        return refuse("bootstrap.slots_to_coeffs", format_args!("a last label of {message:e}"), "another label");
-    }
-    let slots = scales[top - to_slots.len()];
-    if to_slots.last().is_none_or(|factor| factor.label.0 != slots) {
-        return refuse("bootstrap.coeffs_to_slots", format_args!("a last label of {slots:e}"), "another label");
-    }
-    let above = scales[boot.output_level + 1];
-    let linear = above * above / literal.q[boot.output_level + 1] as f64 / boot.output[0].0;
-    if boot.output.len() == 1 && scales[boot.output_level] != linear {
-        return refuse(
-            "canonical_scales",
-            format_args!("{linear:e} at level {}", boot.output_level),
-            scales[boot.output_level],
-        );
-    }
-    Ok(())
 }
 
 fn check_security(literal: &ParameterLiteral, log_qp: f64, security: Security) -> Result<(), CkksError> {
@@ -404,6 +354,9 @@ fn canonical_text(literal: &ParameterLiteral) -> String {
         line("ephemeral", &boot.ephemeral_weight);
         line("output_level", &boot.output_level);
         line("output_scale", &literal.canonical_scales[boot.output_level]);
+        for pair in &boot.pairs {
+            line("pair", pair);
+        }
     }
     text
 }
@@ -459,41 +412,6 @@ mod tests {
         literal.security = SecurityClaim::Classical128;
         let error = Parameters::from_literal(&literal, Security::AllowInsecure).unwrap_err();
         assert!(matches!(error, CkksError::Insecure { .. }), "{error}");
-    }
-
-    fn refused_bootstrap(change: impl FnOnce(&mut ParameterLiteral, &mut BootstrapLiteral)) {
-        let mut literal = ParameterLiteral::preset("toy-n8-boot").unwrap();
-        let mut boot = literal.bootstrap.take().unwrap();
-        change(&mut literal, &mut boot);
-        literal.bootstrap = Some(boot);
-        let error = Parameters::from_literal(&literal, Security::AllowInsecure).unwrap_err();
-        assert!(matches!(error, CkksError::Parameters { .. }), "{error}");
-    }
-
-    #[test]
-    fn bootstrapping_sections_that_do_not_fit_are_refused() {
-        refused_bootstrap(|_, b| b.ephemeral_weight = 0);
-        refused_bootstrap(|_, b| b.ephemeral_weight = 257);
-        refused_bootstrap(|_, b| b.range = 16);
-        refused_bootstrap(|_, b| b.slots_to_coeffs[0].log_radix = 2);
-        refused_bootstrap(|_, b| b.coeffs_to_slots[0].log_radix = u32::MAX);
-        refused_bootstrap(|_, b| b.slots_to_coeffs[0].label = HexFloat(f64::NAN));
-        refused_bootstrap(|_, b| b.slots_to_coeffs[1].label.0 *= 2.0);
-        refused_bootstrap(|_, b| b.coeffs_to_slots[1].label.0 *= 2.0);
-        refused_bootstrap(|_, b| b.message_ratio = u32::MAX);
-        refused_bootstrap(|_, b| b.cosine[1] = HexFloat(0.1));
-        refused_bootstrap(|_, b| b.cosine.clear());
-        refused_bootstrap(|_, b| b.cosine.truncate(21));
-        refused_bootstrap(|_, b| b.cosine[2] = HexFloat(f64::INFINITY));
-        refused_bootstrap(|_, b| b.double_angles = u32::MAX);
-        refused_bootstrap(|_, b| b.output.clear());
-        refused_bootstrap(|_, b| b.output[0].0 *= 1.5);
-        refused_bootstrap(|_, b| b.output.push(HexFloat(1.0)));
-        refused_bootstrap(|_, b| b.output_level = 1);
-        // Scales above and below the output level follow the recursion; the one at it is the section's.
-        for level in [3, 5] {
-            refused_bootstrap(|l, _| l.canonical_scales[level].0 *= 1.0 + 1e-15);
-        }
     }
 
     #[test]
