@@ -20,6 +20,10 @@ fn rotate(criterion: &mut Criterion) {
         run("one", &|| drop(evaluator.rotate(&a, 1).expect("the key was generated")));
         run("four hoisted", &|| drop(evaluator.rotate_hoisted(&a, &[1; 4]).expect("the key was generated")));
         run("eight hoisted", &|| drop(evaluator.rotate_hoisted(&a, &[1; 8]).expect("the key was generated")));
+        let mut small = fixture.keys_of([1]);
+        small.fit(fixture.context(), small.bytes() / 2).expect("uniform halves are half of the bytes");
+        let frugal = Evaluator::new(fixture.context(), &small);
+        run("one, compressed key", &|| drop(frugal.rotate(&a, 1).expect("the key was generated")));
         run("conjugate", &|| drop(evaluator.conjugate(&a).expect("the key was generated")));
     }
     group.finish();

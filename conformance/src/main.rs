@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
 use std::io::{stdin, stdout};
 use std::path::Path;
 use std::path::PathBuf;
@@ -169,7 +170,7 @@ fn serve_engine() -> anyhow::Result<ExitCode> {
 
 fn list_rules(root: &Path) -> anyhow::Result<ExitCode> {
     let coverage = Coverage::of_repository(root)?;
-    print!("{}", commands::rules::text(&coverage));
+    print(&commands::rules::text(&coverage))?;
     let complete = coverage.unlisted().is_empty() && coverage.stale().is_empty();
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -182,6 +183,14 @@ fn child(args: &RunArgs, program: &str) -> anyhow::Result<Box<dyn Backend>> {
     Ok(Box::new(Child::start(Launch { command, limit, validate: args.validate_protocol })?))
 }
 
+/// Prints to standard output; a reader that stops reading, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("standard output"),
+    }
+}
+
 fn nothing_selected(pattern: &str) -> ExitCode {
     eprintln!("no case id contains {pattern:?}; `conform list` prints the ids");
     ExitCode::from(4)
@@ -192,10 +201,11 @@ fn list(pattern: &str) -> anyhow::Result<ExitCode> {
     if cases.is_empty() {
         return Ok(nothing_selected(pattern));
     }
-    for case in cases {
+    let line = |case: &Case| {
         let cost = if case.cost == Cost::Long { " (minutes)" } else { "" };
-        println!("{:<44} r[{}]{cost}", case.id, case.rule);
-    }
+        format!("{:<44} r[{}]{cost}\n", case.id, case.rule)
+    };
+    print(&cases.iter().map(line).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,12 +2,14 @@
 
 use super::context::Context;
 use super::ephemeral::ToEphemeralKey;
-use super::sampler::{Stream, StreamKey, limb_id};
+use super::sampler::{StreamKey, limb_id};
+use super::uniform::{UniformHalf, draw, to_compress};
 use crate::CkksError;
 use crate::arith::PackedLimb;
 use crate::instrument;
 use crate::ring::{Form, Poly};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use touchstone_spec::params::SecretDistribution;
@@ -141,13 +143,14 @@ impl PublicKey {
 /// It is kept ready for use: the key of an automorphism `X -> X^g` is stored under the inverse automorphism, so that an
 /// evaluator may apply the automorphism once, to the result (`r[ckks.galois]`). [`SwitchKey::digit`] gives the key of
 /// the book. Residues are packed in whole bytes: keys are most of what an evaluator holds and reads. Clones share the limbs.
+/// A [`SwitchKey::compressed`] key takes half the memory, is slower, and gives the same bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SwitchKey {
     key_id: u32,
     level: usize,
     /// Limbs by digit.
     b: Arc<[Vec<PackedLimb>]>,
-    a: Arc<[Vec<PackedLimb>]>,
+    a: UniformHalf,
     streams: Arc<[Vec<StreamKey>]>,
     pub(crate) fingerprint: [u8; 32],
 }
@@ -199,7 +202,21 @@ impl SwitchKey {
         }
         let fingerprint = context.parameters().fingerprint();
         let [b, a] = [b, a].map(|halves| halves.into_iter().map(|half| pack(context, half)).collect());
-        Ok(Self { key_id, level, b, a, streams: streams.into(), fingerprint })
+        Ok(Self { key_id, level, b, a: UniformHalf::Held(a), streams: streams.into(), fingerprint })
+    }
+
+    /// The same key without its uniform half in memory: each use draws it again from its streams, which costs about one
+    /// transform per limb and digit more.
+    ///
+    /// # Errors
+    /// [`CkksError::Fingerprint`] for a context of other parameters.
+    pub fn compressed(&self, context: &Context) -> Result<Self, CkksError> {
+        context.check_fingerprint("SwitchKey::compressed", &self.fingerprint)?;
+        let permutation = match is_galois(self.key_id) {
+            true => Some(context.permutation(inverse_galois(context, u64::from(self.key_id)))?),
+            false => None,
+        };
+        Ok(Self { a: UniformHalf::Drawn(permutation), ..self.clone() })
     }
 
     /// 0 for relinearisation, 2 for the key from the ephemeral secret, `g` for the automorphism `X -> X^g`.
@@ -217,7 +234,7 @@ impl SwitchKey {
     /// Bytes that the key holds in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.b.iter().chain(&self.a[..]).flatten().map(PackedLimb::size).sum()
+        self.b.iter().flatten().map(PackedLimb::size).sum::<usize>() + self.a.bytes()
     }
 
     /// The number of digits.
@@ -236,7 +253,9 @@ impl SwitchKey {
         if i >= self.b.len() {
             return Err(CkksError::Slots { operation, expected: self.b.len(), got: i });
         }
-        let [mut b, mut a] = [&self.b[i], &self.a[i]].map(|half| unpack(context, self.level, half));
+        let a: Vec<_> = (0..self.b[i].len()).map(|own| self.uniform_limb(context, i, own)).collect();
+        let mut b = unpack(context, self.level, self.b[i].iter());
+        let mut a = unpack(context, self.level, a.iter().map(|limb| &**limb));
         if is_galois(self.key_id) {
             permute_in_place(context, u64::from(self.key_id), &mut b)?;
             permute_in_place(context, u64::from(self.key_id), &mut a)?;
@@ -267,16 +286,21 @@ impl SwitchKey {
             key_id: self.key_id,
             level,
             b: self.b[..digits].iter().map(|half| cut(half, level, below)).collect(),
-            a: self.a[..digits].iter().map(|half| cut(half, level, below)).collect(),
+            a: match &self.a {
+                UniformHalf::Held(a) => {
+                    UniformHalf::Held(a[..digits].iter().map(|half| cut(half, level, below)).collect())
+                }
+                drawn @ UniformHalf::Drawn(_) => drawn.clone(),
+            },
             streams: self.streams[..digits].iter().map(|streams| cut(streams, level, below)).collect(),
             fingerprint: self.fingerprint,
         })
     }
 
-    /// The limbs of both halves of digit `digit` modulo the prime of limb `limb` of `R_{Q_level P}`.
-    fn limbs(&self, digit: usize, level: usize, limb: usize) -> (&PackedLimb, &PackedLimb) {
-        let own = if limb <= level { limb } else { limb + self.level - level };
-        (&self.b[digit][own], &self.a[digit][own])
+    /// Limb `own` of the key's own level of the uniform half of digit `digit`.
+    fn uniform_limb(&self, context: &Context, digit: usize, own: usize) -> Cow<'_, PackedLimb> {
+        let prime = context.ring().prime_index(self.level, own);
+        self.a.limb(context, (digit, own, prime), &self.streams[digit][own])
     }
 
     /// `(sum_i d_i b_i, sum_i d_i a_i)` modulo the prime of limb `limb` of `R_{Q_level P}`; `lifts` are the `d_i`.
@@ -289,7 +313,10 @@ impl SwitchKey {
     ) {
         let ring = context.ring();
         let modulus = ring.modulus(ring.prime_index(level, limb));
-        let (b, a): (Vec<_>, Vec<_>) = (0..lifts.len()).map(|digit| self.limbs(digit, level, limb)).unzip();
+        let own = if limb <= level { limb } else { limb + self.level - level };
+        let b: Vec<&PackedLimb> = self.b[..lifts.len()].iter().map(|half| &half[own]).collect();
+        let a: Vec<_> = (0..lifts.len()).map(|digit| self.uniform_limb(context, digit, own)).collect();
+        let a: Vec<&PackedLimb> = a.iter().map(|limb| &**limb).collect();
         let _stage = instrument::inner_product(lifts.len() * ring.n(), PackedLimb::width(modulus));
         ring.kernels().dot2_packed(modulus, u0, u1, lifts, &b, &a);
     }
@@ -309,9 +336,9 @@ fn pack(context: &Context, half: Poly) -> Vec<PackedLimb> {
     half.limbs().par_iter().enumerate().map(|(i, limb)| PackedLimb::new(modulus(i), limb)).collect()
 }
 
-fn unpack(context: &Context, level: usize, half: &[PackedLimb]) -> Poly {
+fn unpack<'a>(context: &Context, level: usize, half: impl Iterator<Item = &'a PackedLimb>) -> Poly {
     let mut poly = context.ring().scratch(level, true, Form::Eval);
-    poly.limbs_mut().par_iter_mut().zip(half).for_each(|(limb, packed)| packed.unpack(limb));
+    poly.limbs_mut().iter_mut().zip(half).for_each(|(limb, packed)| packed.unpack(limb));
     poly
 }
 
@@ -334,9 +361,7 @@ pub(crate) fn uniform_poly(
         return Err(CkksError::Slots { operation, expected: poly.limb_count(), got: streams.len() });
     }
     poly.limbs_mut().par_iter_mut().zip(streams).enumerate().for_each(|(i, (limb, key))| {
-        let table = ring.table(ring.prime_index(level, i));
-        Stream::new(key).uniform(table.modulus().value(), limb);
-        ring.kernels().ntt(table, limb);
+        draw(context, ring.prime_index(level, i), key, limb);
     });
     Ok(poly)
 }
@@ -508,8 +533,26 @@ impl EvaluationKeys {
     /// Bytes that all keys hold in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let small: usize = self.to_ephemeral.iter().flat_map(ToEphemeralKey::b).map(<[u64]>::len).sum();
-        2 * size_of::<u64>() * small + self.switch_keys().map(SwitchKey::bytes).sum::<usize>()
+        let small: usize = self.to_ephemeral.iter().map(to_ephemeral_bytes).sum();
+        small + self.switch_keys().map(SwitchKey::bytes).sum::<usize>()
+    }
+
+    /// Brings the keys within `limit` bytes by [`SwitchKey::compressed`], the largest keys first and no more of them than it
+    /// takes; gives the bytes held then. Results stay the same bit for bit.
+    ///
+    /// # Errors
+    /// [`CkksError::Argument`] for a limit that compressing all keys does not reach; [`CkksError::Fingerprint`]. The keys
+    /// stay as they are then.
+    pub fn fit(&mut self, context: &Context, limit: usize) -> Result<usize, CkksError> {
+        let mut keys: Vec<&mut SwitchKey> =
+            self.relin.iter_mut().chain(self.galois.values_mut()).chain(&mut self.from_ephemeral).collect();
+        let uniform: Vec<usize> = keys.iter().map(|key| key.a.bytes()).collect();
+        let small: usize = self.to_ephemeral.iter().map(to_ephemeral_bytes).sum();
+        let rest = small + keys.iter().zip(&uniform).map(|(key, uniform)| key.bytes() - uniform).sum::<usize>();
+        let chosen = to_compress(&uniform, rest, limit)?;
+        let compressed = chosen.iter().map(|&i| keys[i].compressed(context)).collect::<Result<Vec<_>, _>>()?;
+        chosen.into_iter().zip(compressed).for_each(|(i, key)| *keys[i] = key);
+        Ok(self.bytes())
     }
 
     /// The key of the automorphism `X -> X^g`, if it serves `level`. `what` names the purpose in errors.
@@ -519,6 +562,10 @@ impl EvaluationKeys {
     pub fn galois(&self, g: u64, level: usize, what: impl FnOnce() -> String) -> Result<&SwitchKey, CkksError> {
         serves(self.galois.get(&g), level, what)
     }
+}
+
+fn to_ephemeral_bytes(key: &ToEphemeralKey) -> usize {
+    2 * size_of::<u64>() * key.b().iter().map(|limb| limb.len()).sum::<usize>()
 }
 
 fn serves(key: Option<&SwitchKey>, level: usize, what: impl FnOnce() -> String) -> Result<&SwitchKey, CkksError> {

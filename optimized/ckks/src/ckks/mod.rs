@@ -22,6 +22,7 @@ mod sampler;
 pub mod serialise;
 #[cfg(test)]
 mod tests;
+mod uniform;
 
 pub use ciphertext::{Ciphertext, Plaintext};
 pub use context::Context;

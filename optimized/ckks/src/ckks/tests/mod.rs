@@ -1,6 +1,7 @@
 //! Tests of the scheme: operations against slot arithmetic, identities bit for bit, refusals.
 
 mod identities;
+mod key_memory;
 mod operations;
 mod refusals;
 
