@@ -219,8 +219,8 @@ impl<'a, 'm> Search<'a, 'm> {
         let (work, from) = match bootstrap {
             false => (Work::default(), exit),
             true => {
-                let (input, output) = self.bootstrapping.filter(|(input, _)| exit >= *input)?;
-                (basis.lowered(exit, input) + self.costs.bootstrap(Packing::Complex), output)
+                let (_, output) = self.bootstrapping.filter(|(input, _)| exit >= *input)?;
+                (self.costs.bootstrap(Packing::Complex, exit), output)
             }
         };
         let work = (work + basis.lowered(from, level)) * self.circuit.layout().parts as f64;
