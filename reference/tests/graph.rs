@@ -66,7 +66,8 @@ fn agrees_with_the_training_code(directory: &Path, prompts: usize, bound: f64) {
             );
             // The bound says something: it is far below the distance between neighbouring logits.
             assert!(rounded.error <= bound, "{:e}", rounded.error);
-            assert!(exact.rad() < 1e-25, "{exact}");
+            // What is measured is the training code's rounding: the interval's radius does not count beside the bound.
+            assert!(exact.rad() <= f64::EPSILON * rounded.error.min(1.0), "{exact}, bound {:e}", rounded.error);
         }
         let best = (0..exact.len()).fold(0, |best, i| if exact[i].lo() > exact[best].hi() { i } else { best });
         assert_eq!(best, sample.argmax);

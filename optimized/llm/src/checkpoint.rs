@@ -4,7 +4,7 @@
 //! name only once all of it is durable, and the one before is removed only after that: whenever the process is killed,
 //! at least the last complete one is there. Computing is deterministic, so a resumed run gives the same bits.
 //!
-//! File `layer-N.checkpoint`: a line of JSON ([`Header`]), a list of ciphertexts (`r[format.ciphertexts]`), the SHA-256 of both.
+//! File `layer-N.checkpoint`: a line of JSON (format, identity, the block that comes next), a list of ciphertexts (`r[format.ciphertexts]`), the SHA-256 of both.
 
 use crate::artifact::{Matrix, Model, Norm};
 use crate::backend::ckks::Progress;

@@ -497,7 +497,7 @@ mod tests {
         let start = Rational::from((h, 2)) - Rational::from_f64(x).unwrap();
         let term = |k: u32| {
             let y = start.clone() - k;
-            let sign = if k % 2 == 0 { 1 } else { -1 };
+            let sign = if k.is_multiple_of(2) { 1 } else { -1 };
             (y > 0).then(|| y.pow(h) * Integer::from(Integer::binomial_u(h, k)) * sign)
         };
         let sum = (0..=h).filter_map(term).fold(Rational::new(), |sum, term| sum + term);

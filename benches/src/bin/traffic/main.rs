@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 struct Operation<'a> {
     name: &'static str,
     /// Limbs that must move.
-    least: usize,
+    least: f64,
     work: Work,
     run: Box<dyn Fn() + 'a>,
 }
@@ -98,7 +98,7 @@ fn row(operation: &Operation, machine: &Machine, n: usize) {
         "{:<25}|{:>9.3} {:>9.1} {:>9.1} {:>6.1} {:>5.0}% |",
         operation.name,
         time * 1e3,
-        operation.least as f64 * limb / 1e6,
+        operation.least * limb / 1e6,
         work.passes * limb / 1e6,
         rate / 1e9,
         100.0 * rate / machine.bandwidth
@@ -117,7 +117,7 @@ fn row(operation: &Operation, machine: &Machine, n: usize) {
 fn operations(fixture: &Fixture) -> Result<Vec<Operation<'static>>, Box<dyn std::error::Error>> {
     let (context, level) = (fixture.context().clone(), fixture.level());
     let shape = Shape::new(context.parameters(), level);
-    let (chain, key) = (shape.chain, shape.key());
+    let (chain, key) = (shape.chain as f64, shape.key());
     let slots = context.parameters().slots();
     let encoder = Encoder::new(&context);
 
@@ -136,32 +136,32 @@ fn operations(fixture: &Fixture) -> Result<Vec<Operation<'static>>, Box<dyn std:
     let plain = encoder.encode(&values, level, scale)?;
 
     let mut all = Vec::new();
-    let mut add = |name, least, work, run: Box<dyn Fn()>| all.push(Operation { name, least, work, run });
+    let mut add = |name, least: f64, work, run: Box<dyn Fn()>| all.push(Operation { name, least, work, run });
     let with = || (ev.clone(), a.clone(), b.clone());
     let (e, x, y) = with();
-    add("add", 6 * chain, shape.add(), Box::new(move || drop(e.add(&x, &y))));
+    add("add", 6.0 * chain, shape.add(), Box::new(move || drop(e.add(&x, &y))));
     let (e, x, _) = with();
-    let (least, plain) = (5 * chain - 2, std::rc::Rc::new(plain));
+    let (least, plain) = (5.0 * chain - 2.0, std::rc::Rc::new(plain));
     let p = plain.clone();
-    add("multiply by plaintext", 5 * chain, shape.mul_plain(), Box::new(move || drop(e.mul_plain(&x, &p))));
+    add("multiply by plaintext", 5.0 * chain, shape.mul_plain(), Box::new(move || drop(e.mul_plain(&x, &p))));
     let (e, x, _) = with();
     let p = plain.clone();
     let work = shape.mul_plain_rescale();
     add("the same, rescaled", least, work, Box::new(move || drop(e.mul_plain_rescale(&x, &p))));
     let (e, x, _) = with();
-    add("rescale", 4 * chain - 2, shape.rescale(), Box::new(move || drop(e.rescale(&x))));
+    add("rescale", 4.0 * chain - 2.0, shape.rescale(), Box::new(move || drop(e.rescale(&x))));
     let c = encoder.clone();
-    add("encode", chain + 1, shape.encode(), Box::new(move || drop(c.encode(&values, level, scale))));
+    add("encode", chain + 1.0, shape.encode(), Box::new(move || drop(c.encode(&values, level, scale))));
     let (c, public, seed) = (context.clone(), fixture.generator().public_key(fixture.secret())?, Seed::insecure(3));
     let run = Box::new(move || drop(encrypt_public(&c, &public, &plain, &seed, 0)));
-    add("encrypt, public key", 5 * chain + 2, shape.encrypt(), run);
+    add("encrypt, public key", 5.0 * chain + 2.0, shape.encrypt(), run);
     let (e, x, y) = with();
-    let least = 6 * chain - 2 + key;
+    let least = 6.0 * chain - 2.0 + key;
     add("multiply, relin, rescale", least, shape.mul_rescale(), Box::new(move || drop(e.mul_rescale(&x, &y))));
     let (e, x, _) = with();
-    add("rotate", 4 * chain + key, shape.rotate(), Box::new(move || drop(e.rotate(&x, 1))));
+    add("rotate", 4.0 * chain + key, shape.rotate(), Box::new(move || drop(e.rotate(&x, 1))));
     let (e, x, _) = with();
-    let (count, least) = (ROTATIONS.len(), 2 * chain + ROTATIONS.len() * (2 * chain + key));
+    let (count, least) = (ROTATIONS.len(), 2.0 * chain + ROTATIONS.len() as f64 * (2.0 * chain + key));
     add(
         "eight hoisted rotations",
         least,
@@ -170,7 +170,7 @@ fn operations(fixture: &Fixture) -> Result<Vec<Operation<'static>>, Box<dyn std:
     );
     let (e, x, _) = with();
     // Coefficients of a plaintext are as long as a limb.
-    let least = 4 * chain - 2 + (babies + giants) * key + (babies + 1) * (giants + 1);
+    let least = 4.0 * chain - 2.0 + (babies + giants) as f64 * key + ((babies + 1) * (giants + 1)) as f64;
     add(
         "linear map, 64 diagonals",
         least,
@@ -198,7 +198,12 @@ mod tests {
             let residues = |stage| Kind::ALL.iter().map(|kind| done.work(false, *kind, stage).residues).sum::<u64>();
             let transforms = (residues(Stage::ForwardTransform) + residues(Stage::InverseTransform)) / n;
             assert_eq!(operation.work.transforms as u64, transforms, "{}: transforms", operation.name);
-            assert_eq!(8 * n * operation.work.keys as u64, done.total().key_bytes, "{}: keys", operation.name);
+            assert_eq!(
+                (8.0 * n as f64 * operation.work.keys) as u64,
+                done.total().key_bytes,
+                "{}: keys",
+                operation.name
+            );
         }
     }
 }

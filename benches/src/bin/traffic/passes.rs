@@ -7,7 +7,7 @@
 //! | transform in place, or of a row to a limb | 1 | 1 |
 //! | inverse transform to centred rows | 1 | 1 |
 //! | base conversion of `r` rows to a group of up to [`GROUP`] limbs, part by part | `r` | one per limb |
-//! | key product of `d` digits | `3 d`: lifts and both halves of the key | 2 |
+//! | key product of `d` digits | `d` for lifts, and both halves of the key, packed in whole bytes | 2 |
 //! | tail of ModDown or of a rescale | 2, and 1 for what is added | 1 |
 //! | permutation | 1.5: an index has half the size of a residue | 1 |
 //!
@@ -32,8 +32,8 @@ pub struct Work {
     pub conversions: usize,
     /// Element-by-element products of limbs.
     pub products: usize,
-    /// Limbs of keys read, part of [`Work::passes`].
-    pub keys: usize,
+    /// Limbs' worth of packed keys read, part of [`Work::passes`].
+    pub keys: f64,
 }
 
 impl Add for Work {
@@ -59,7 +59,7 @@ impl Mul<usize> for Work {
             transforms: self.transforms * times,
             conversions: self.conversions * times,
             products: self.products * times,
-            keys: self.keys * times,
+            keys: self.keys * times as f64,
         }
     }
 }
@@ -94,12 +94,17 @@ pub struct Shape {
     pub special: usize,
     /// Primes per digit.
     pub alpha: usize,
+    /// Bytes of one residue of each prime in use, special ones included, packed.
+    pub packed: usize,
 }
 
 impl Shape {
     /// The shape of `level`.
     pub fn new(parameters: &Parameters, level: usize) -> Self {
-        Self { chain: level + 1, special: parameters.special().len(), alpha: parameters.digit_size() }
+        let special = parameters.special();
+        let primes = parameters.chain()[..=level].iter().chain(special);
+        let packed = primes.map(|prime| (u64::BITS - prime.leading_zeros()).div_ceil(u8::BITS) as usize).sum();
+        Self { chain: level + 1, special: special.len(), alpha: parameters.digit_size(), packed }
     }
 
     /// Limbs of `R_{Q_l P}`.
@@ -112,9 +117,9 @@ impl Shape {
         self.chain.div_ceil(self.alpha)
     }
 
-    /// Limbs of a key-switching key at this level.
-    pub fn key(self) -> usize {
-        2 * self.digits() * self.all()
+    /// Limbs' worth of a packed key-switching key at this level.
+    pub fn key(self) -> f64 {
+        (2 * self.digits() * self.packed) as f64 / size_of::<u64>() as f64
     }
 
     /// `Digits::new`: inverse transforms to centred rows.
@@ -135,7 +140,8 @@ impl Shape {
     /// `dot_limbs` for all limbs.
     fn key_sum(self) -> Work {
         let digits = self.digits();
-        Work { keys: self.key(), ..pointwise(2 * digits * self.all(), (3 * digits + 2) * self.all()) }
+        let key = Work { passes: self.key(), keys: self.key(), ..Work::default() };
+        key + pointwise(2 * digits * self.all(), (digits + 2) * self.all())
     }
 
     /// `key_product`.
@@ -254,15 +260,16 @@ mod tests {
     /// `l = 3`, digits of two primes, two special primes, by hand.
     #[test]
     fn counts_are_those_of_a_small_case() {
-        let shape = Shape { chain: 4, special: 2, alpha: 2 };
-        assert_eq!((shape.all(), shape.digits(), shape.key()), (6, 2, 24));
+        // Four primes of 5 bytes and two of 7.
+        let shape = Shape { chain: 4, special: 2, alpha: 2, packed: 34 };
+        assert_eq!((shape.all(), shape.digits(), shape.key()), (6, 2, 17.0));
         // Each digit goes to 4 other primes: 2 rows, one group.
         let lift = Work { passes: 2.0 * (2.0 + 4.0 + 8.0), transforms: 8, conversions: 16, ..Work::default() };
         assert_eq!(shape.lift(), lift);
-        assert_eq!(shape.key_sum(), Work { passes: 48.0, products: 24, keys: 24, ..Work::default() });
+        assert_eq!(shape.key_sum(), Work { passes: 41.0, products: 24, keys: 17.0, ..Work::default() });
         // Two to rows, quotient of 3, conversion of 2 rows and the quotient to 4, 4 transforms, tail of 3 limbs each.
         let passes = 4.0 + 3.0 + 7.0 + 8.0 + 12.0;
-        let down = Work { passes, transforms: 6, conversions: 8, products: 4, keys: 0 };
+        let down = Work { passes, transforms: 6, conversions: 8, products: 4, keys: 0.0 };
         assert_eq!(shape.mod_down(false, false), down);
         let rotation = shape.decompose() + shape.lift() + shape.key_sum() + down * 2 + moved(4.0 + 20.0);
         assert_eq!(shape.rotate(), rotation);

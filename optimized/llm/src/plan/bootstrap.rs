@@ -14,8 +14,10 @@ pub struct BootstrapCost {
     pub complex: Work,
     /// Of real slots.
     pub real: Work,
-    /// Of real slots that repeat, by period.
-    pub periodic: BTreeMap<usize, Work>,
+    /// Of real slots that repeat, by period: the level of the input and the work from there.
+    pub periodic: BTreeMap<usize, (usize, Work)>,
+    /// The level of other inputs.
+    pub input_level: usize,
     /// Bytes of the plaintexts of both maps.
     pub plaintext_bytes: usize,
     /// Limbs of `N` residues that a bootstrap of complex slots holds at most, results and inputs aside.
@@ -45,7 +47,8 @@ impl BootstrapCost {
             let raised = middle + up.len();
             let copies = (parameters.slots() / period).ilog2();
             let trace = passes(2 * (raised + 1)) + (basis.rotate(raised) + basis.add(raised, 2)) * f64::from(copies);
-            Ok((period, maps(&basis, n, &down, &up) + raise(&basis, raised) + trace + conjugate + half))
+            let work = maps(&basis, n, &down, &up) + raise(&basis, raised) + trace + conjugate + half;
+            Ok((period, (down.len(), work)))
         };
         let periods = (1..parameters.slots().ilog2()).map(|log| 1 << log);
         let join = basis.add(boot.output_level, 2) * 2.0;
@@ -53,6 +56,7 @@ impl BootstrapCost {
         Ok(Self {
             complex: shared + half * 2.0 + passes(2 * (middle + 2)) + join,
             real: shared + half,
+            input_level: down.len(),
             periodic: periods.map(sparse).collect::<Result<_>>()?,
             plaintext_bytes,
             limbs: held(&basis, &up, middle, &cosine),

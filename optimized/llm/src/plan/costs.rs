@@ -95,14 +95,16 @@ impl Costs {
         &self.bootstrapping
     }
 
-    /// Work of one bootstrap from its input level.
+    /// Work of one bootstrap of a ciphertext of a level, which is brought to the input level first.
     #[must_use]
-    pub fn bootstrap(&self, packing: Packing) -> Work {
-        match packing {
-            Packing::Complex => self.bootstrapping.complex,
-            Packing::Real => self.bootstrapping.real,
-            Packing::Periodic(period) => self.bootstrapping.periodic.get(&period).copied().unwrap_or_default(),
-        }
+    pub fn bootstrap(&self, packing: Packing, level: usize) -> Work {
+        let BootstrapCost { complex, real, periodic, input_level, .. } = &self.bootstrapping;
+        let (input, work) = match packing {
+            Packing::Complex => (*input_level, *complex),
+            Packing::Real => (*input_level, *real),
+            Packing::Periodic(period) => periodic.get(&period).copied().unwrap_or_default(),
+        };
+        self.basis.lowered(level, input) + work
     }
 
     /// Predicted processor seconds.

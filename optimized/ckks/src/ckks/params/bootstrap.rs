@@ -130,7 +130,7 @@ mod tests {
     fn bootstrapping_sections_that_do_not_fit_are_refused() {
         refused_bootstrap(|_, b| b.ephemeral_weight = 0);
         refused_bootstrap(|_, b| b.ephemeral_weight = 257);
-        refused_bootstrap(|_, b| b.range = 12);
+        refused_bootstrap(|_, b| b.range = 11);
         refused_bootstrap(|_, b| b.range = 1 << 17);
         refused_bootstrap(|_, b| b.slots_to_coeffs[0].log_radix = 2);
         refused_bootstrap(|_, b| b.coeffs_to_slots[0].log_radix = u32::MAX);

@@ -269,7 +269,7 @@ impl Backend for DryRun<'_> {
         let (input, output) = bootstrap_levels(self.parameters, self.stage.get())?;
         require_level("bootstrapping", self.stage.get(), input, a.level())?;
         self.packings.borrow_mut().insert(refresh.packing);
-        let work = self.costs.bootstrap(refresh.packing) + self.costs.basis().lowered(a.level(), input);
+        let work = self.costs.bootstrap(refresh.packing, a.level());
         let held = self.costs.bootstrapping().limbs;
         self.book(Booked { held, ..Booked::new(Operation::Bootstrap, a.level(), output, work) });
         Ok(self.ciphertext(output))
