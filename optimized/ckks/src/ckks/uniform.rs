@@ -60,7 +60,7 @@ pub(super) fn draw(context: &Context, prime: usize, stream: &StreamKey, limb: &m
 
 /// Which keys of a set to hold without their uniform halves so that `limit` bytes suffice: the largest first.
 ///
-/// `keys` are `(bytes of the uniform half, held or not)`; `rest` is everything else that the set holds.
+/// `keys` are the bytes that uniform halves take now; `rest` is everything else that the set holds.
 pub(super) fn to_compress(keys: &[usize], rest: usize, limit: usize) -> Result<Vec<usize>, CkksError> {
     let mut total = rest + keys.iter().sum::<usize>();
     let mut order: Vec<usize> = (0..keys.len()).collect();
