@@ -1,7 +1,8 @@
 //! Loading of a model directory (`r[artifact.files]`): configuration, weights, polynomials, tokenizer.
 //!
 //! Everything is checked before it is used: file sizes before reading, shapes against the configuration, every number
-//! for being finite. Weights become f64, because diagonals are combined from them before they are encoded.
+//! for being finite. Matrices stay f32, which holds all that a file can hold exactly; they are folded in f64, map by map, before
+//! diagonals are made of them.
 
 mod encoder;
 
@@ -17,18 +18,18 @@ use touchstone_spec::artifact::{
 
 const WEIGHTS: &str = "model.safetensors";
 
-/// A row-major matrix of shape `[rows][cols]`.
+/// A row-major matrix of shape `[rows][cols]`: of f32 as a model holds it, of f64 once something is folded in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Matrix {
+pub struct Matrix<T = f64> {
     /// Number of rows (outputs).
     pub rows: usize,
     /// Number of columns (inputs).
     pub cols: usize,
     /// `rows * cols` entries, row by row.
-    pub data: Vec<f64>,
+    pub data: Vec<T>,
 }
 
-impl Matrix {
+impl<T: Copy + Into<f64>> Matrix<T> {
     /// A matrix of which only the shape is known, for models that are planned but never computed with.
     pub(crate) fn outline(rows: usize, cols: usize) -> Self {
         Self { rows, cols, data: Vec::new() }
@@ -42,27 +43,32 @@ impl Matrix {
     /// Entry in row `i`, column `j`.
     #[must_use]
     pub fn at(&self, i: usize, j: usize) -> f64 {
-        self.data[i * self.cols + j]
+        self.data[i * self.cols + j].into()
     }
 
     /// Row `i`.
     #[must_use]
-    pub fn row(&self, i: usize) -> &[f64] {
+    pub fn row(&self, i: usize) -> &[T] {
         &self.data[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// Entries of row `i`, widened.
+    pub fn entries(&self, i: usize) -> impl Iterator<Item = f64> {
+        self.row(i).iter().map(|&x| x.into())
     }
 
     /// `self * x`, `x` of length `cols`.
     #[must_use]
     pub fn apply(&self, x: &[f64]) -> Vec<f64> {
-        (0..self.rows).map(|i| self.row(i).iter().zip(x).map(|(w, v)| w * v).sum()).collect()
+        (0..self.rows).map(|i| self.entries(i).zip(x).map(|(w, v)| w * v).sum()).collect()
     }
 }
 
 /// A linear layer `y = weight x + bias`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Linear {
+pub struct Linear<T = f64> {
     /// Shape `[outputs][inputs]`.
-    pub weight: Matrix,
+    pub weight: Matrix<T>,
     /// Shape `[outputs]`.
     pub bias: Vec<f64>,
 }
@@ -84,13 +90,13 @@ pub struct Layer {
     /// LayerNorm before the MLP.
     pub mlp_norm: Norm,
     /// `query_key_value`, `[3d][d]` in the order of `r[model.qkv]`.
-    pub qkv: Linear,
+    pub qkv: Linear<f32>,
     /// Output projection, `[d][d]`.
-    pub dense: Linear,
+    pub dense: Linear<f32>,
     /// MLP up projection, `[f][d]`.
-    pub up: Linear,
+    pub up: Linear<f32>,
     /// MLP down projection, `[d][f]`.
-    pub down: Linear,
+    pub down: Linear<f32>,
 }
 
 /// A polynomial GPT-NeoX model, without its tokenizer.
@@ -101,13 +107,13 @@ pub struct Model {
     /// Replacements of the non-polynomial functions.
     pub polynomials: Polynomials,
     /// Embedding, `[vocabulary][d]`.
-    pub embedding: Matrix,
+    pub embedding: Matrix<f32>,
     /// Blocks, first to last.
     pub layers: Vec<Layer>,
     /// Final LayerNorm.
     pub final_norm: Norm,
     /// LM head, `[vocabulary][d]`.
-    pub head: Matrix,
+    pub head: Matrix<f32>,
 }
 
 impl Model {
@@ -143,7 +149,7 @@ impl Model {
     /// [`LlmError::Prompt`] for a token outside the vocabulary.
     pub fn embed(&self, tokens: &[u32]) -> Result<Vec<Vec<f64>>> {
         let row = |&token: &u32| match (token as usize) < self.embedding.rows {
-            true => Ok(self.embedding.row(token as usize).to_vec()),
+            true => Ok(self.embedding.entries(token as usize).collect()),
             false => {
                 let expected = format!("token ids below {}", self.embedding.rows);
                 Err(LlmError::Prompt { expected, got: token.to_string() })
@@ -251,20 +257,20 @@ impl Reader<'_> {
         Ok(Norm { gain: self.vector(&format!("{name}.weight"), d)?, shift: self.vector(&format!("{name}.bias"), d)? })
     }
 
-    fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
+    fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear<f32>> {
         let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
         Ok(Linear { weight, bias: self.vector(&format!("{name}.bias"), rows)? })
     }
 
-    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
+    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<f32>> {
         Ok(Matrix { rows, cols, data: self.values(name, &[rows, cols])? })
     }
 
     fn vector(&self, name: &str, length: usize) -> Result<Vec<f64>> {
-        self.values(name, &[length])
+        Ok(self.values(name, &[length])?.into_iter().map(f64::from).collect())
     }
 
-    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let wrong = |expected: String, got: String| LlmError::Tensor {
             file: WEIGHTS.to_owned(),
             tensor: name.to_owned(),
@@ -275,13 +281,13 @@ impl Reader<'_> {
         if view.shape() != shape {
             return Err(wrong(format!("shape {shape:?}"), format!("shape {:?}", view.shape())));
         }
-        let values: Vec<f64> = match view.dtype() {
+        let values: Vec<f32> = match view.dtype() {
             Dtype::F32 => {
-                let read = |b: &[u8; 4]| f64::from(f32::from_le_bytes(*b));
+                let read = |b: &[u8; 4]| f32::from_le_bytes(*b);
                 view.data().as_chunks().0.iter().map(read).collect()
             }
             Dtype::F16 => {
-                let read = |b: &[u8; 2]| half::f16::from_le_bytes(*b).to_f64();
+                let read = |b: &[u8; 2]| half::f16::from_le_bytes(*b).to_f32();
                 view.data().as_chunks().0.iter().map(read).collect()
             }
             other => return Err(wrong("dtype F32 or F16".to_owned(), format!("dtype {other:?}"))),

@@ -227,7 +227,9 @@ pub(crate) fn hash_of_model(model: &Model) -> Result<String> {
     hash.update(serde_json::to_vec(&model.config).map_err(json)?);
     hash.update(serde_json::to_vec(&model.polynomials).map_err(json)?);
     let values = |values: &[f64], hash: &mut Sha256| values.iter().for_each(|x| hash.update(x.to_le_bytes()));
-    let matrix = |matrix: &Matrix, hash: &mut Sha256| values(&matrix.data, hash);
+    let matrix = |matrix: &Matrix<f32>, hash: &mut Sha256| {
+        matrix.data.iter().for_each(|&x| hash.update(f64::from(x).to_le_bytes()));
+    };
     let norm = |norm: &Norm, hash: &mut Sha256| [&norm.gain, &norm.shift].into_iter().for_each(|x| values(x, hash));
     matrix(&model.embedding, &mut hash);
     for layer in &model.layers {

@@ -96,7 +96,7 @@ impl Run<'_> {
             return Err(LlmError::Prompt { expected: "at least one token".to_owned(), got: "none".to_owned() });
         }
         let row = |&token: &u32| match (token as usize) < vocabulary {
-            true => Ok(self.model.embedding.row(token as usize).to_vec()),
+            true => Ok(self.model.embedding.entries(token as usize).collect()),
             false => {
                 Err(LlmError::Prompt { expected: format!("token ids below {vocabulary}"), got: token.to_string() })
             }
@@ -307,7 +307,7 @@ pub fn chebyshev(coefficients: &[f64], u: f64) -> f64 {
     coefficients.first().copied().unwrap_or(0.0) + u * b1 - b2
 }
 
-fn linear(layer: &Linear, x: &[f64]) -> Vec<f64> {
+fn linear(layer: &Linear<f32>, x: &[f64]) -> Vec<f64> {
     layer.weight.apply(x).iter().zip(&layer.bias).map(|(y, b)| y + b).collect()
 }
 

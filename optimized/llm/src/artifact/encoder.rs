@@ -17,11 +17,11 @@ pub struct Encoder {
     /// Shapes and constants.
     pub config: EncoderConfig,
     /// Position rows, `[positions][d]`.
-    pub positions: Matrix,
+    pub positions: Matrix<f32>,
     /// Segment rows, `[segments][d]`.
-    pub types: Matrix,
+    pub types: Matrix<f32>,
     /// Dense map before tanh, `[d][d]`; absent with mean pooling.
-    pub pooler: Option<Linear>,
+    pub pooler: Option<Linear<f32>>,
     /// Bias of the classifier, `[classes]`; its weight is `body.head`.
     pub classifier_bias: Vec<f64>,
     /// Token rows, blocks, polynomials and the classifier's weight.
@@ -55,8 +55,8 @@ impl Encoder {
             return refuse(format!("token ids below {}", words.rows), token.to_string());
         }
         let row = |(i, &token): (usize, &u32)| {
-            let position = self.positions.row(self.config.first_position() + i);
-            let parts = words.row(token as usize).iter().zip(position).zip(self.types.row(0));
+            let position = self.positions.entries(self.config.first_position() + i);
+            let parts = words.entries(token as usize).zip(position).zip(self.types.entries(0));
             parts.map(|((word, position), kind)| word + position + kind).collect()
         };
         Ok(tokens.iter().enumerate().map(row).collect())
@@ -105,7 +105,7 @@ impl Encoder {
 
 /// Query, key and value layers as one, rows in the order of `r[model.qkv]`.
 #[must_use]
-pub fn joined_qkv(parts: &[Linear; 3], head_size: usize) -> Linear {
+pub fn joined_qkv(parts: &[Linear<f32>; 3], head_size: usize) -> Linear<f32> {
     let (d, cols) = (parts[0].weight.rows, parts[0].weight.cols);
     let source = |o: usize| (&parts[o / head_size % 3], o / (3 * head_size) * head_size + o % head_size);
     let data = (0..3 * d).flat_map(|o| source(o).0.weight.row(source(o).1).iter().copied()).collect();

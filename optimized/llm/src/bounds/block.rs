@@ -177,7 +177,7 @@ fn attention(
         (at < rotary).then(|| head + if at < half { at + half } else { at - half })
     };
     let weights = &local.model.layers[layer];
-    let mut project = |part: &Linear, tap: &str, rotates: bool| {
+    let mut project = |part: &Linear<f32>, tap: &str, rotates: bool| {
         let folded = after_norm(&part.weight, Some(&part.bias), &weights.attention_norm, 1.0);
         let fresh = local.fresh(&name(tap), Origin::Projections)?;
         let partner = |c: usize| if rotates { turned(c) } else { None };

@@ -1,6 +1,7 @@
 //! Upper bounds on norms of matrices.
 
 use crate::artifact::Matrix;
+use rayon::prelude::*;
 
 /// Squarings of the Gram matrix: a bound is at most `m^(1/2^(SQUARINGS + 1))` times the norm, 4 % for 128 columns.
 const SQUARINGS: u32 = 6;
@@ -32,8 +33,23 @@ pub(super) fn spectral(a: &Matrix, rows: std::ops::Range<usize>, columns: std::o
 
 /// `V V^T` for vectors as rows; the square for a symmetric matrix.
 fn product(vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let inner = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum();
-    vectors.iter().map(|a| vectors.iter().map(|b| inner(a, b)).collect()).collect()
+    let row = |i: usize| vectors[..=i].iter().map(|b| inner(&vectors[i], b)).collect();
+    let mut rows: Vec<Vec<f64>> = (0..vectors.len()).into_par_iter().map(row).collect();
+    for i in 0..rows.len() {
+        let mirrored: Vec<f64> = rows[i + 1..].iter().map(|row| row[i]).collect();
+        rows[i].extend(mirrored);
+    }
+    rows
+}
+
+/// The inner product, in lanes that a processor's vectors can hold.
+fn inner(a: &[f64], b: &[f64]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0; 8];
+    for (x, y) in a.iter().zip(b) {
+        lanes.iter_mut().zip(x).zip(y).for_each(|((lane, x), y)| *lane += x * y);
+    }
+    lanes.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum::<f64>()
 }
 
 /// The Frobenius norm of the submatrix with the given rows.
@@ -49,6 +65,17 @@ pub(super) fn length(x: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn products_are_those_of_the_definition() {
+        // Small integers: every sum is exact in any order.
+        let vectors: Vec<Vec<f64>> =
+            (0..5).map(|i| (0..19).map(|j| f64::from((i * 7 + j * 3) % 11 - 5)).collect()).collect();
+        let got = product(&vectors);
+        for (i, j) in (0..25).map(|k| (k / 5, k % 5)) {
+            assert_eq!(got[i][j], vectors[i].iter().zip(&vectors[j]).map(|(x, y)| x * y).sum::<f64>());
+        }
+    }
 
     #[test]
     fn bounds_the_norm_from_above_and_closely() {

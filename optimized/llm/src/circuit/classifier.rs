@@ -26,12 +26,12 @@ fn class_scale(encoder: &Encoder) -> f64 {
         return 1.0;
     }
     let reach = |class: usize| {
-        let row = head.row(class);
+        let row = || head.entries(class);
         let size: f64 = match encoder.pooler {
-            Some(_) => row.iter().map(|w| w.abs()).sum(),
+            Some(_) => row().map(f64::abs).sum(),
             None => {
-                let gained = row.iter().zip(&norm.gain).map(|(w, g)| (w * g).powi(2)).sum::<f64>().sqrt();
-                let shift = row.iter().zip(&norm.shift).map(|(w, s)| w * s).sum::<f64>();
+                let gained = row().zip(&norm.gain).map(|(w, g)| (w * g).powi(2)).sum::<f64>().sqrt();
+                let shift = row().zip(&norm.shift).map(|(w, s)| w * s).sum::<f64>();
                 gained * (head.cols as f64).sqrt() + shift.abs()
             }
         };
@@ -46,7 +46,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let circuit = self.circuit;
         let normal = self.entry(encoder, circuit.model.layers.len(), x, entry)?;
         let scale = class_scale(encoder);
-        let head = Matrix { data: encoder.body.head.data.iter().map(|w| scale * w).collect(), ..encoder.body.head };
+        let Matrix { rows, cols, ref data } = encoder.body.head;
+        let head = Matrix { rows, cols, data: data.iter().map(|&w| scale * f64::from(w)).collect() };
         let sums = match &encoder.pooler {
             Some(pooler) => self.first_token(encoder, pooler, &normal, &head)?,
             None => self.mean_of_tokens(encoder, &normal, &head)?,
@@ -67,7 +68,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     fn first_token(
         &mut self,
         encoder: &Encoder,
-        pooler: &Linear,
+        pooler: &Linear<f32>,
         normal: &Normal<B::Ct>,
         head: &Matrix,
     ) -> Result<Vec<B::Ct>> {

@@ -52,11 +52,15 @@ pub(crate) fn logit_scale(model: &Model) -> f64 {
     if model.head.is_outline() {
         return 1.0;
     }
-    let head = head_layer(model, 1.0);
-    let length = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
+    // Row by row: a folded copy of a wide head would be the largest allocation of a run.
+    let (head, norm) = (&model.head, &model.final_norm);
     let width = (model.config.hidden_size as f64).sqrt();
-    let reach = (0..head.weight.rows).map(|i| length(head.weight.row(i)) * width + head.bias[i].abs());
-    scale_below(reach.fold(0.0, f64::max))
+    let reach = |i: usize| {
+        let length = head.entries(i).zip(&norm.gain).map(|(w, g)| (w * g).powi(2)).sum::<f64>().sqrt();
+        let bias = head.entries(i).zip(&norm.shift).map(|(w, s)| w * s).sum::<f64>();
+        length * width + bias.abs()
+    };
+    scale_below((0..head.rows).map(reach).fold(0.0, f64::max))
 }
 
 /// The power of two that brings logits of at most `largest` into the range of the last modulus.

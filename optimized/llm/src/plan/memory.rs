@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use touchstone_ckks::Parameters;
 use touchstone_ckks::arith::{Modulus, PackedLimb};
 
-/// Bytes of a weight in memory.
-const WEIGHT: usize = size_of::<f64>();
+/// Bytes of a weight as the model holds it, and folded.
+const WEIGHT: usize = size_of::<f32>();
+const FOLDED: usize = size_of::<f64>();
 /// Bytes of tables by residue of a prime: roots of both directions in the layout of the AVX2 kernels.
 const ROOTS: usize = 20;
 /// Program, tokenizer and allocator.
@@ -63,7 +64,7 @@ impl Memory {
         Self {
             keys: key_rows(parameters, keys).iter().map(|row| row.bytes).sum(),
             bootstrapping: if dry.bootstraps() > 0 { bootstrapping.plaintext_bytes } else { 0 },
-            weights: WEIGHT * (weights(model) + folded(model)),
+            weights: WEIGHT * weights(model) + folded(model),
             ciphertexts: dry.peak_limbs() * n * size_of::<u64>(),
             fixed: primes * n * ROOTS + own_keys + index_maps + PROGRAM,
         }
@@ -92,14 +93,14 @@ pub fn key_bytes(parameters: &Parameters, level: usize) -> usize {
 
 /// Entries of all matrices.
 fn weights(model: &Model) -> usize {
-    let size = |matrix: &Matrix| matrix.rows * matrix.cols;
+    let size = |matrix: &Matrix<f32>| matrix.rows * matrix.cols;
     let layers = model.layers.iter().flat_map(|layer| [&layer.qkv, &layer.dense, &layer.up, &layer.down]);
     layers.map(|linear| size(&linear.weight)).sum::<usize>() + size(&model.embedding) + size(&model.head)
 }
 
-/// Entries of the copies that are folded for a map and dropped after it: three projections before and after folding, both
+/// Bytes of the copies that are folded for a map and dropped after it: three projections before and after folding, both
 /// maps of the MLP, or the head.
 fn folded(model: &Model) -> usize {
     let (d, f) = (model.config.hidden_size, model.config.intermediate_size);
-    (6 * d * d).max(2 * d * f).max(model.head.rows * d)
+    (3 * (WEIGHT + FOLDED) * d * d).max(2 * FOLDED * d * f).max(FOLDED * model.head.rows * d)
 }

@@ -121,7 +121,7 @@ impl Outline {
     }
 }
 
-fn linear(rows: usize, cols: usize) -> Linear {
+fn linear(rows: usize, cols: usize) -> Linear<f32> {
     Linear { weight: Matrix::outline(rows, cols), bias: vec![0.0; rows] }
 }
 

@@ -205,7 +205,7 @@ fn packings_agree_under_encryption_at_every_tap() {
 }
 
 /// One weight of a model.
-type Weight = fn(&mut Model) -> &mut f64;
+type Weight = fn(&mut Model) -> &mut f32;
 
 /// One wrong weight of the twin shows at the first tap behind it, and at no tap before.
 #[test]
@@ -214,20 +214,19 @@ fn a_wrong_scalar_in_one_channel_is_caught() {
     let packed = Circuit::new(&model, parameters.slots(), prompts[0].len()).unwrap();
     let other = encrypted_packed(&model, &parameters, &prompts[0]);
     let others = session::bounds(&parameters, &packed, &prompts[0]).unwrap();
-    let mut wrong = model.clone();
     let entries: [(Weight, &str); 3] = [
         (|model| &mut model.layers[0].dense.weight.data[37], "layers.0.attention.output"),
         (|model| &mut model.layers[0].up.weight.data[100], "layers.0.mlp.hidden"),
         (|model| &mut model.head.data[5 * 16 + 2], "logits"),
     ];
     for (entry, tap) in entries {
+        let mut wrong = model.clone();
         *entry(&mut wrong) += 0.01;
         let bounds = batched::bounds(&parameters, &batch(&wrong, &parameters, &prompts), &prompts).unwrap();
         let (taps, _) = encrypted_batch(&wrong, &parameters, &prompts);
         let own = in_order(&taps[0], &other);
         let found = first_apart((&own, &bounds[0]), (&other, &others), 1.0);
         assert_eq!(found.as_deref(), Some(tap));
-        *entry(&mut wrong) -= 0.01;
     }
 }
 

@@ -13,10 +13,14 @@ use touchstone_spec::artifact::{EncoderKind, Pooling};
 /// Name, shape and values of a tensor.
 type Named = (String, Vec<usize>, Vec<f64>);
 
-fn linear(name: &str, linear: &Linear) -> [Named; 2] {
+fn widened(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| x.into()).collect()
+}
+
+fn linear(name: &str, linear: &Linear<f32>) -> [Named; 2] {
     let shape = vec![linear.weight.rows, linear.weight.cols];
     let bias = (format!("{name}.bias"), vec![linear.bias.len()], linear.bias.clone());
-    [(format!("{name}.weight"), shape, linear.weight.data.clone()), bias]
+    [(format!("{name}.weight"), shape, widened(&linear.weight.data)), bias]
 }
 
 fn norm(name: &str, norm: &Norm) -> [Named; 2] {
@@ -24,12 +28,12 @@ fn norm(name: &str, norm: &Norm) -> [Named; 2] {
     [part("weight", &norm.gain), part("bias", &norm.shift)]
 }
 
-fn table(name: &str, matrix: &Matrix) -> Named {
-    (format!("roberta.embeddings.{name}.weight"), vec![matrix.rows, matrix.cols], matrix.data.clone())
+fn table(name: &str, matrix: &Matrix<f32>) -> Named {
+    (format!("roberta.embeddings.{name}.weight"), vec![matrix.rows, matrix.cols], widened(&matrix.data))
 }
 
 /// One of the three projections that a layer holds as one.
-fn projection(joined: &Linear, which: usize, head_size: usize) -> Linear {
+fn projection(joined: &Linear<f32>, which: usize, head_size: usize) -> Linear<f32> {
     let rows: Vec<usize> = (0..joined.weight.rows).filter(|row| row / head_size % 3 == which).collect();
     let data = rows.iter().flat_map(|&row| joined.weight.row(row).to_vec()).collect();
     let weight = Matrix { rows: rows.len(), cols: joined.weight.cols, data };

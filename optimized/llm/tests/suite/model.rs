@@ -41,6 +41,11 @@ pub fn toy_bootstrapping(log_n: u32) -> Parameters {
     Parameters::from_literal(&literal, Security::AllowInsecure).unwrap()
 }
 
+/// Whether sums of so many positive terms may differ so far by rounding alone.
+pub fn equal(a: f64, b: f64, terms: usize) -> bool {
+    (a - b).abs() <= 2.0 * terms as f64 * f64::EPSILON * a.abs().max(b.abs())
+}
+
 /// Numbers in `[-1, 1)` by a linear congruential generator.
 pub struct Draws(pub u64);
 
@@ -50,15 +55,19 @@ impl Draws {
         (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
+    fn entry(&mut self, middle: f64, spread: f64) -> f32 {
+        (middle + spread * self.next()) as f32
+    }
+
     pub fn vector(&mut self, length: usize, middle: f64, spread: f64) -> Vec<f64> {
-        (0..length).map(|_| f64::from((middle + spread * self.next()) as f32)).collect()
+        (0..length).map(|_| f64::from(self.entry(middle, spread))).collect()
     }
 
-    pub fn matrix(&mut self, rows: usize, cols: usize, spread: f64) -> Matrix {
-        Matrix { rows, cols, data: self.vector(rows * cols, 0.0, spread) }
+    pub fn matrix(&mut self, rows: usize, cols: usize, spread: f64) -> Matrix<f32> {
+        Matrix { rows, cols, data: (0..rows * cols).map(|_| self.entry(0.0, spread)).collect() }
     }
 
-    pub fn linear(&mut self, rows: usize, cols: usize, spread: f64) -> Linear {
+    pub fn linear(&mut self, rows: usize, cols: usize, spread: f64) -> Linear<f32> {
         Linear { weight: self.matrix(rows, cols, spread), bias: self.vector(rows, 0.0, 0.2) }
     }
 
