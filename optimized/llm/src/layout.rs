@@ -6,7 +6,9 @@
 //! whole ciphertext even where replicas differ (attention keeps another causal shift in each of them).
 //!
 //! A small activation is replicated in one ciphertext; one that is larger than a ciphertext is cut into *parts* of `m` complex
-//! channels of every head. Heads and channels are padded to powers of two; padded channels are 0.
+//! channels of every head. Where not even one channel of all heads fits, heads are divided into *groups* first, and a part has `m = 1`
+//! channel of the heads of one group; attention, which keeps heads apart, then works group by group. Heads and channels are
+//! padded to powers of two; padded channels are 0.
 //!
 //! A *row* is a run of `t` slots: row `(l*R + rep)*h + head` of its part.
 
@@ -32,8 +34,10 @@ pub struct Layout {
     pub slots: usize,
     /// Tokens per row: the context length, padded to a power of two.
     pub tokens: usize,
-    /// Attention heads, padded to a power of two.
+    /// Attention heads of one group, all of them padded to a power of two if there is one group.
     pub heads: usize,
+    /// Groups of heads; parts of a group stand together.
+    pub groups: usize,
     /// Attention heads of the model.
     pub live_heads: usize,
     /// Complex channels of one head in one part.
@@ -51,7 +55,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`LlmError::Packing`] where the number of slots is not a power of two, heads have an odd number of channels, a ciphertext does
-    /// not hold one complex channel of each head, or there would be more replicas than tokens.
+    /// not hold one complex channel of one head, or there would be more replicas than tokens.
     pub fn new(shape: Shape, slots: usize) -> Result<Self> {
         let refuse = |operation: &str, expected: String, got: usize| {
             Err(LlmError::Packing { operation: operation.to_owned(), expected, got: got.to_string() })
@@ -63,24 +67,33 @@ impl Layout {
         if head_size == 0 || !head_size.is_multiple_of(2) {
             return refuse("width of a head", "an even number".to_owned(), head_size);
         }
-        let (heads, tokens) = (live_heads.next_power_of_two(), tokens.next_power_of_two());
-        let pairs = (head_size / 2).next_power_of_two();
-        let channel = heads * tokens;
-        if slots < channel {
-            return refuse(
-                "ring degree",
-                format!("at least {channel} slots ({heads} heads times {tokens} tokens)"),
-                slots,
-            );
+        let (all_heads, tokens) = (live_heads.next_power_of_two(), tokens.next_power_of_two());
+        if slots < tokens {
+            return refuse("ring degree", format!("at least {tokens} slots, one per token"), slots);
         }
+        let heads = all_heads.min(slots / tokens);
+        let (groups, channel) = (all_heads / heads, heads * tokens);
+        let pairs = (head_size / 2).next_power_of_two();
         let head_pairs = pairs.min(slots / channel);
         let replicas = slots / (head_pairs * channel);
         if replicas > tokens {
             let most = head_pairs * channel * tokens;
             return refuse("ring degree", format!("at most {most} slots, one replica per token"), slots);
         }
-        let (parts, pairs) = (pairs / head_pairs, pair_channels(head_size, rotary));
-        Ok(Self { slots, tokens, heads, live_heads, head_pairs, parts, replicas, pairs })
+        let (parts, pairs) = (groups * (pairs / head_pairs), pair_channels(head_size, rotary));
+        Ok(Self { slots, tokens, heads, groups, live_heads, head_pairs, parts, replicas, pairs })
+    }
+
+    /// Parts of one group of heads.
+    #[must_use]
+    pub fn group_parts(&self) -> usize {
+        self.parts / self.groups
+    }
+
+    /// Ciphertexts of scores of one group: one per `R` distances between query and key.
+    #[must_use]
+    pub fn distances(&self) -> usize {
+        self.tokens / self.replicas
     }
 
     /// Complex channels of one part, padding included.
@@ -112,9 +125,16 @@ impl Layout {
     #[must_use]
     pub fn real_channels(&self, part: usize, row: usize) -> Option<(usize, usize)> {
         let (l, _, head) = self.row_parts(row);
+        let head = part / self.group_parts() * self.heads + head;
         let base = head * 2 * self.pairs.len();
         let live = head < self.live_heads;
-        self.pairs.get(part * self.head_pairs + l).filter(|_| live).map(|pair| (base + pair.0, base + pair.1))
+        self.pairs.get(self.first_pair(part) + l).filter(|_| live).map(|pair| (base + pair.0, base + pair.1))
+    }
+
+    /// The first complex channel of a part, within a head.
+    #[must_use]
+    pub fn first_pair(&self, part: usize) -> usize {
+        part % self.group_parts() * self.head_pairs
     }
 
     /// Rotation, in rows, that brings complex channel `c + k` of a part (digit-wise in `l` and head) to channel `c`.

@@ -48,27 +48,30 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
         let shrink = if bootstrap_denominator { DENOMINATOR_SHRINK } else { 1.0 };
         let powers = self.powers(layer, &query, key, shrink)?;
-        let denominator = self.denominator(layer, &powers, shrink)?;
+        let denominators = self.denominators(layer, &powers, shrink)?;
         let mixed = self.weighted_values(&powers, value)?;
         drop(powers);
-        self.divided(layer, &mixed, denominator, shrink, scale)
+        self.divided(layer, &mixed, denominators, shrink, scale)
     }
 
-    /// Weighted values times the reciprocal of the denominator, through the output projection, scaled by `scale`.
+    /// Weighted values times the reciprocals of the denominators, one by group of heads, through the output projection, scaled by
+    /// `scale`.
     pub(super) fn divided(
         &mut self,
         layer: usize,
         mixed: &[B::Ct],
-        denominator: B::Ct,
+        denominators: Vec<B::Ct>,
         shrink: f64,
         scale: f64,
     ) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
-        let reciprocal = self.reciprocal(layer, denominator, shrink, self.level(mixed))?;
+        let reciprocals = self.reciprocals(layer, denominators, shrink, self.level(mixed))?;
         backend.stage("power-softmax division");
-        let mut heads = mixed.iter().map(|part| backend.mul(part, &reciprocal)).collect::<Result<Vec<_>>>()?;
+        let groups = mixed.chunks(layout.group_parts()).zip(&reciprocals);
+        let pairs = groups.flat_map(|(parts, reciprocal)| parts.iter().map(move |part| (part, reciprocal)));
+        let mut heads = pairs.map(|(part, reciprocal)| backend.mul(part, reciprocal)).collect::<Result<Vec<_>>>()?;
         self.tap_all(&name("heads"), &mut heads, || places::channels(layout, prompt, 1.0))?;
 
         backend.stage("attention output map");
@@ -142,31 +145,34 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         Ok(Shiftable { full, tail })
     }
 
-    /// `x^p / n` in units of `shrink` times half the width of the reciprocal's interval, one ciphertext per `R` distances, equal for
-    /// all channels of a head.
+    /// `x^p / n` in units of `shrink` times half the width of the reciprocal's interval, one ciphertext per `R` distances and group of
+    /// heads, group by group, equal for all channels of a head.
     fn powers(&mut self, layer: usize, query: &[B::Ct], key: Shiftable<B::Ct>, shrink: f64) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let p = circuit.model.config.power_softmax.p;
         let unit = shrink * interval(circuit.model.site(&name_of_site(layer))?).1;
-        let factor = |tau: usize| score_factor(unit, tau + 1, p);
+        let factors: Vec<f64> = (1..=layout.tokens).map(|n| score_factor(unit, n, p)).collect();
         backend.stage("query-key products");
         let keys = self.shifted(&key.map(|part| backend.conjugate(part))?)?;
         drop(key);
-        let mut scores = Vec::with_capacity(layout.tokens / layout.replicas);
+        let mut scores = vec![Vec::with_capacity(layout.distances()); layout.groups];
         self.for_each_distance(&keys, |j, keys| {
             let mask = layout.fill(|row, tau| match tau >= j * layout.replicas + layout.row_parts(row).1 {
-                true => Complex64::from(factor(tau) / 2.0),
+                true => Complex64::from(factors[tau] / 2.0),
                 false => Complex64::ZERO,
             });
             let pairs: Vec<_> = query.iter().zip(keys.iter().copied()).collect();
-            let product = backend.mul_plain(&backend.sum_of_products(&pairs)?, &mask)?;
-            scores.push(backend.twice_real(&backend.fold(&product, &layout.fold_channels())?)?);
+            for (pairs, scores) in pairs.chunks(layout.group_parts()).zip(&mut scores) {
+                let product = backend.mul_plain(&backend.sum_of_products(pairs)?, &mask)?;
+                scores.push(backend.twice_real(&backend.fold(&product, &layout.fold_channels())?)?);
+            }
             Ok(())
         })?;
+        let mut scores = scores.concat();
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
         self.tap_all(&name("scores"), &mut scores, || {
-            places::pairs(layout, prompt, usize::checked_sub, |tau| factor(tau).recip())
+            places::pairs(layout, prompt, usize::checked_sub, |tau| factors[tau].recip())
         })?;
         backend.stage("power-softmax powers");
         let mut powers = scores.into_iter().map(|score| backend.power(score, p)).collect::<Result<Vec<_>>>()?;
@@ -175,40 +181,42 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
     }
 
     /// How far the sum of powers lies above the low end of the reciprocal's interval, in the unit of the powers: in
-    /// `[0, 2 / shrink]`.
-    pub(super) fn denominator(&mut self, layer: usize, powers: &[B::Ct], shrink: f64) -> Result<B::Ct> {
+    /// `[0, 2 / shrink]`; one by group of heads.
+    pub(super) fn denominators(&mut self, layer: usize, powers: &[B::Ct], shrink: f64) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         backend.stage("power-softmax denominator");
         let (middle, half) = interval(circuit.model.site(&name_of_site(layer))?);
-        let mut sum = powers[0].clone();
-        for power in &powers[1..] {
-            sum = backend.add(&sum, power)?;
-        }
         let (low, unit) = (middle - half, shrink * half);
-        let mut above = backend.add_const(&backend.fold(&sum, &layout.fold_replicas())?, -low / unit)?;
+        let above = |powers: &[B::Ct]| {
+            let sum = powers[1..].iter().try_fold(powers[0].clone(), |sum, power| backend.add(&sum, power))?;
+            backend.add_const(&backend.fold(&sum, &layout.fold_replicas())?, -low / unit)
+        };
+        let mut above = powers.chunks(layout.distances()).map(above).collect::<Result<Vec<_>>>()?;
         let name = format!("layers.{layer}.attention.denominator");
-        self.tap(&name, &mut [&mut above], || places::heads(layout, prompt, unit, low))?;
+        self.tap_all(&name, &mut above, || places::heads(layout, prompt, unit, low))?;
         Ok(above)
     }
 
-    /// The reciprocal for weighted values at `level`, in the unit of the powers; bootstraps if they are shrunk.
-    pub(super) fn reciprocal(&mut self, layer: usize, above: B::Ct, shrink: f64, level: usize) -> Result<B::Ct> {
+    /// The reciprocals for weighted values at `level`, in the unit of the powers; bootstraps if they are shrunk.
+    fn reciprocals(&mut self, layer: usize, above: Vec<B::Ct>, shrink: f64, level: usize) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let (layout, prompt) = (&circuit.layout, circuit.prompt);
         let site = circuit.model.site(&name_of_site(layer))?;
         let unit = shrink * interval(site).1;
         let series = coefficients(site, unit);
-        let above = match shrink > 1.0 {
-            true => self.bootstrapped_mean(&above, shrink, level + chebyshev_depth(&series))?,
-            false => above,
+        let reciprocal = |above: B::Ct| {
+            let above = match shrink > 1.0 {
+                true => self.bootstrapped_mean(&above, shrink, level + chebyshev_depth(&series))?,
+                false => above,
+            };
+            backend.stage("power-softmax reciprocal");
+            backend.chebyshev(&backend.add_const(&above, -1.0)?, &series)
         };
-        backend.stage("power-softmax reciprocal");
-        let variable = backend.add_const(&above, -1.0)?;
-        let mut reciprocal = backend.chebyshev(&variable, &series)?;
+        let mut reciprocals = above.into_iter().map(reciprocal).collect::<Result<Vec<_>>>()?;
         let name = format!("layers.{layer}.attention.reciprocal");
-        self.tap(&name, &mut [&mut reciprocal], || places::heads(layout, prompt, unit.recip(), 0.0))?;
-        Ok(reciprocal)
+        self.tap_all(&name, &mut reciprocals, || places::heads(layout, prompt, unit.recip(), 0.0))?;
+        Ok(reciprocals)
     }
 
     /// Bootstraps a value of which all channels and replicas hold copies, and brings `shrink` times their mean to `level`, or as
@@ -230,7 +238,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
 
     /// `sum_j (x_j^p / n) v_j`, all replicas equal, while the reciprocal is computed elsewhere.
     fn weighted_values(&self, powers: &[B::Ct], value: Shiftable<B::Ct>) -> Result<Vec<B::Ct>> {
-        let backend = self.backend;
+        let (layout, backend) = (&self.circuit.layout, self.backend);
         backend.stage("weighted values");
         let level = backend.level(&powers[0]);
         let lowered = value.map(|part| backend.to_level(part, level))?;
@@ -238,7 +246,10 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let values = self.shifted(&lowered)?;
         let mut sums: Vec<Option<B::Sum>> = values.iter().map(|_| None).collect();
         self.for_each_distance(&values, |j, values| {
-            sums.iter_mut().zip(values).try_for_each(|(sum, value)| backend.accumulate(sum, &powers[j], value))
+            let powers = powers.iter().skip(j).step_by(layout.distances());
+            let powers = powers.flat_map(|power| std::iter::repeat_n(power, layout.group_parts()));
+            let terms = sums.iter_mut().zip(values).zip(powers);
+            terms.map(|((sum, value), power)| backend.accumulate(sum, power, value)).collect()
         })?;
         sums.into_iter().map(|sum| self.gather_replicas(&backend.relinearise(sum)?)).collect()
     }

@@ -62,10 +62,10 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let shrink = if bootstrap_denominator { DENOMINATOR_SHRINK } else { 1.0 };
         let powers = self.full_powers(layer, &query, &key, shrink)?;
         drop((query, key));
-        let denominator = self.denominator(layer, &powers, shrink)?;
+        let denominators = self.denominators(layer, &powers, shrink)?;
         let mixed = self.full_weighted_values(&powers, &value)?;
         drop((powers, value));
-        self.divided(layer, &mixed, denominator, shrink, scale)
+        self.divided(layer, &mixed, denominators, shrink, scale)
     }
 
     /// A map's result, normalised, with its bias.
@@ -145,19 +145,24 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let factor = (unit * prompt as f64).powf(-f64::from(p).recip());
         backend.stage("query-key products");
         let keys = self.turned(&key.map(|part| backend.conjugate(part))?)?;
-        let mut scores = Vec::with_capacity(layout.tokens / layout.replicas);
+        let mut scores = vec![Vec::with_capacity(layout.distances()); layout.groups];
         self.for_each_distance(&keys, |j, keys| {
-            let mut sum: Option<B::Ct> = None;
+            let mut sums: Vec<Option<B::Ct>> = vec![None; layout.groups];
             for (forward, keys) in keys.chunks(layout.parts).enumerate() {
                 let Some(mask) = self.mask(j, forward == 1, prompt, factor / 2.0) else { continue };
                 let pairs: Vec<_> = query.iter().zip(keys.iter().copied()).collect();
-                let product = backend.mul_plain(&backend.sum_of_products(&pairs)?, &mask)?;
-                sum = Some(sum.map_or(Ok(product.clone()), |sum| backend.add(&sum, &product))?);
+                for (pairs, sum) in pairs.chunks(layout.group_parts()).zip(&mut sums) {
+                    let product = backend.mul_plain(&backend.sum_of_products(pairs)?, &mask)?;
+                    *sum = Some(sum.take().map_or(Ok(product.clone()), |sum| backend.add(&sum, &product))?);
+                }
             }
-            let sum = sum.ok_or_else(crate::backend::no_products)?;
-            scores.push(backend.twice_real(&backend.fold(&sum, &layout.fold_channels())?)?);
+            for (sum, scores) in sums.into_iter().zip(&mut scores) {
+                let sum = sum.ok_or_else(crate::backend::no_products)?;
+                scores.push(backend.twice_real(&backend.fold(&sum, &layout.fold_channels())?)?);
+            }
             Ok(())
         })?;
+        let mut scores = scores.concat();
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
         let distance = |query: usize, key: usize| Some((query + layout.tokens - key) % layout.tokens);
         self.tap_all(&name("scores"), &mut scores, || places::pairs(layout, prompt, distance, |_| factor.recip()))?;
@@ -183,7 +188,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
                     let kept = backend.mul_plain(values[q], mask)?;
                     seen = Some(seen.map_or(Ok(kept.clone()), |seen| backend.add(&seen, &kept))?);
                 }
-                backend.accumulate(sum, &powers[j], &seen.ok_or_else(crate::backend::no_products)?)?;
+                let power = &powers[q / layout.group_parts() * layout.distances() + j];
+                backend.accumulate(sum, power, &seen.ok_or_else(crate::backend::no_products)?)?;
             }
             Ok(())
         })?;

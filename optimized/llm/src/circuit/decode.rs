@@ -52,17 +52,19 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         self.tap_all(&name("value"), &mut value, || places::channels_at(layout, position, 1.0))?;
 
         let keys = self.extended(layer, key, |cache| &cache.keys, self.level(&query))?;
-        let mut power = self.step_powers(layer, position, &query, &keys, (p, factor))?;
-        let values = self.extended(layer, value, |cache| &cache.values, backend.level(&power))?;
-        self.tap(&name("powers"), &mut [&mut power], || places::row(layout, position + 1, unit))?;
-        let denominator = self.step_denominator(layer, &power, shrink)?;
+        let mut powers = self.step_powers(layer, position, &query, &keys, (p, factor))?;
+        let values = self.extended(layer, value, |cache| &cache.values, self.level(&powers))?;
+        self.tap_all(&name("powers"), &mut powers, || places::row(layout, position + 1, unit))?;
+        let denominators = self.step_denominators(layer, &powers, shrink)?;
         backend.stage("weighted values");
-        let weighted = |value| backend.fold(&backend.mul(&power, value)?, &layout.fold_tokens());
-        let mixed = values.iter().map(weighted).collect::<Result<Vec<_>>>()?;
+        let weighted = |(part, value): (usize, &B::Ct)| {
+            backend.fold(&backend.mul(&powers[part / layout.group_parts()], value)?, &layout.fold_tokens())
+        };
+        let mixed = values.iter().enumerate().map(weighted).collect::<Result<Vec<_>>>()?;
         if let Memory::Extend { next, .. } = &mut self.memory {
             next.push(LayerCache { keys, values });
         }
-        self.divided(layer, &mixed, denominator, shrink, scale)
+        self.divided(layer, &mixed, denominators, shrink, scale)
     }
 
     /// A projection of the token: its map times the LayerNorm factor, with its bias, turned as at position `turned`; at all
@@ -148,7 +150,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         cached.iter().zip(&new).map(|(cached, new)| self.backend.add(cached, new)).collect()
     }
 
-    /// `x^p / n` in the unit: the key of position `tau` at position `tau`, equal for all channels of a head.
+    /// `x^p / n` in the unit, one by group of heads: the key of position `tau` at position `tau`, equal for all channels of a head.
     fn step_powers(
         &mut self,
         layer: usize,
@@ -156,23 +158,25 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         query: &[B::Ct],
         keys: &[B::Ct],
         (p, factor): (u32, f64),
-    ) -> Result<B::Ct> {
+    ) -> Result<Vec<B::Ct>> {
         let (layout, backend) = (&self.circuit.layout, self.backend);
         backend.stage("query-key products");
         let level = self.level(keys);
         let conjugates =
             self.lowered(query, level)?.iter().map(|part| backend.conjugate(part)).collect::<Result<Vec<_>>>()?;
         let pairs: Vec<_> = conjugates.iter().zip(keys).collect();
-        let product = backend.fold(&backend.sum_of_products(&pairs)?, &layout.fold_channels())?;
-        let mut score = backend.twice_real(&product)?;
+        let score = |pairs: &[(&B::Ct, &B::Ct)]| {
+            backend.twice_real(&backend.fold(&backend.sum_of_products(pairs)?, &layout.fold_channels())?)
+        };
+        let mut scores = pairs.chunks(layout.group_parts()).map(score).collect::<Result<Vec<_>>>()?;
         let name = format!("layers.{layer}.attention.scores");
-        self.tap(&name, &mut [&mut score], || places::row(layout, position + 1, factor.recip()))?;
+        self.tap_all(&name, &mut scores, || places::row(layout, position + 1, factor.recip()))?;
         backend.stage("power-softmax powers");
-        backend.power(score, p)
+        scores.into_iter().map(|score| backend.power(score, p)).collect()
     }
 
     /// The sum of powers as in a prompt, at the first token of each row; elsewhere the middle of the interval.
-    fn step_denominator(&mut self, layer: usize, power: &B::Ct, shrink: f64) -> Result<B::Ct> {
+    fn step_denominators(&mut self, layer: usize, powers: &[B::Ct], shrink: f64) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let layout = &circuit.layout;
         backend.stage("power-softmax denominator");
@@ -180,10 +184,13 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let (low, unit) = (middle - half, shrink * half);
         let at_first =
             |here: f64, elsewhere: f64| layout.fill(|_, tau| Complex64::from(if tau == 0 { here } else { elsewhere }));
-        let sum = backend.mul_plain(&backend.fold(power, &layout.fold_tokens())?, &at_first(1.0, 0.0))?;
-        let mut above = backend.add_plain(&sum, &at_first(-low / unit, shrink.recip()))?;
+        let above = |power: &B::Ct| {
+            let sum = backend.mul_plain(&backend.fold(power, &layout.fold_tokens())?, &at_first(1.0, 0.0))?;
+            backend.add_plain(&sum, &at_first(-low / unit, shrink.recip()))
+        };
+        let mut above = powers.iter().map(above).collect::<Result<Vec<_>>>()?;
         let name = format!("layers.{layer}.attention.denominator");
-        self.tap(&name, &mut [&mut above], || places::heads(layout, 1, unit, low))?;
+        self.tap_all(&name, &mut above, || places::heads(layout, 1, unit, low))?;
         Ok(above)
     }
 }

@@ -39,7 +39,7 @@ struct Split {
 
 impl Split {
     fn new(layout: &Layout) -> Self {
-        let count = layout.tokens / layout.replicas;
+        let count = layout.distances();
         let babies = if count <= HOISTED { count } else { 1 << count.ilog2().div_ceil(2) };
         let back = |distance: usize| -((distance * layout.replicas) as i64);
         Self {

@@ -58,7 +58,7 @@ pub struct Circuit<'a> {
     steps: Steps,
     /// Positions that taps report, and the position whose logits are read is the last of them.
     prompt: usize,
-    /// Rotary factor of complex channel `l`, over all parts, at token `tau`.
+    /// Rotary factor of complex channel `l` of a head, over all parts of a group, at token `tau`.
     turn: Vec<Vec<Complex64>>,
     /// One token behind a cache in place of a prompt.
     step: Option<Step>,
@@ -133,7 +133,7 @@ impl<'a> Circuit<'a> {
             true => Complex64::cis(rotary_angle(config.rotary_emb_base, tau, l, half)),
             false => Complex64::ONE,
         };
-        let channels = layout.parts * layout.head_pairs;
+        let channels = layout.group_parts() * layout.head_pairs;
         let turn = (0..channels).map(|l| (0..layout.tokens).map(|tau| factor(l, tau)).collect()).collect();
         let steps = Steps::new(&layout);
         Ok(Self { model, encoder: None, layout, steps, prompt, turn, step: None })
@@ -250,7 +250,7 @@ impl<'a> Circuit<'a> {
 
     /// The rotary factor of a row of a part at a token.
     fn turn(&self, part: usize, row: usize, tau: usize) -> Complex64 {
-        self.turn[part * self.layout.head_pairs + self.layout.row_parts(row).0][tau]
+        self.turn[self.layout.first_pair(part) + self.layout.row_parts(row).0][tau]
     }
 
     /// The first site that reads the stream as it enters `layer`; the final one after the last layer.

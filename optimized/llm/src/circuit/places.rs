@@ -39,12 +39,12 @@ fn channels_of(layout: &Layout, tokens: std::ops::Range<usize>, factor: f64) -> 
     Decode { shape, places }
 }
 
-/// `[head][token]`: the same real value for all channels of a head.
+/// `[head][token]`: the same real value for all channels of a head, a ciphertext per group of heads.
 pub(super) fn heads(layout: &Layout, tokens: usize, factor: f64, offset: f64) -> Decode {
     let place = |head: usize, tau| {
         Some(Place {
-            ciphertext: 0,
-            slot: layout.row(0, 0, head) * layout.tokens + tau,
+            ciphertext: head / layout.heads,
+            slot: layout.row(0, 0, head % layout.heads) * layout.tokens + tau,
             part: Part::Re,
             factor,
             offset,
@@ -54,8 +54,8 @@ pub(super) fn heads(layout: &Layout, tokens: usize, factor: f64, offset: f64) ->
     Decode { shape: vec![layout.live_heads, tokens], places }
 }
 
-/// `[head][token][token]`: the key `delta` tokens back is in replica `delta mod R` of ciphertext `delta / R`; `distance(query, key)`
-/// gives `delta`, or none for an entry that is 0.
+/// `[head][token][token]`: the key `delta` tokens back is in replica `delta mod R` of ciphertext `delta / R` of the head's group;
+/// `distance(query, key)` gives `delta`, or none for an entry that is 0.
 pub(super) fn pairs(
     layout: &Layout,
     tokens: usize,
@@ -67,8 +67,8 @@ pub(super) fn pairs(
         for query in 0..tokens {
             for key in 0..tokens {
                 places.push(distance(query, key).map(|delta| Place {
-                    ciphertext: delta / layout.replicas,
-                    slot: layout.row(0, delta % layout.replicas, head) * layout.tokens + query,
+                    ciphertext: head / layout.heads * layout.distances() + delta / layout.replicas,
+                    slot: layout.row(0, delta % layout.replicas, head % layout.heads) * layout.tokens + query,
                     part: Part::Re,
                     factor: factor(query),
                     offset: 0.0,

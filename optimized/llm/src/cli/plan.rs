@@ -62,7 +62,7 @@ impl Plan {
             keep(threads, calibrate(&parameters)?)?;
         }
         let (outline, tokens) = self.outline(parameters.slots())?;
-        let circuit = outline.circuit(parameters.slots(), tokens).with_context(|| supported(&outline))?;
+        let circuit = outline.circuit(parameters.slots(), tokens)?;
         let requirements = circuit.requirements(&parameters)?;
         let (units, calibrated) = known_units(threads);
         let forecast = Forecast::new(&circuit, &parameters, &requirements, units)?;
@@ -112,15 +112,6 @@ fn rows(heads: usize, head_size: usize, tokens: usize, slots: usize) -> usize {
         rows *= 2;
     }
     rows
-}
-
-/// What the packing can hold.
-fn supported(outline: &Outline) -> String {
-    let heads = outline.heads().next_power_of_two();
-    format!(
-        "a row of the packing holds one sequence: N/2 divided by {heads} heads is the most tokens of a prompt, \
-         several blocks of tokens are not implemented"
-    )
 }
 
 /// Unit costs of this machine with so many threads, or the defaults; and whether they were measured here.

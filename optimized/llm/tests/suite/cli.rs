@@ -78,7 +78,7 @@ fn usage() {
 fn parameters() {
     refused(1, &["n99", "n16-leveled"], &[&"run", &"--preset", &"n99"]);
     refused(1, &["small-n12", "--allow-toy", "insecure"], &[&"run", &"--preset", &"small-n12"]);
-    refused(1, &["packing", "256 slots", "got 128"], &[&"run", &"--preset", &"toy-n8", &"--allow-toy"]);
+    refused(1, &["packing", "64 slots", "got 16"], &[&"run", &"--preset", &"toy-n5", &"--allow-toy"]);
     refused(1, &["out of levels"], &[&"run", &"--preset", &"small-n12", &"--allow-toy"]);
     refused(1, &["out of levels", "power-softmax reciprocal"], &[&"run", &"--preset", &"n15-leveled"]);
 }

@@ -1,6 +1,6 @@
 //! The circuit under encryption: every tap within its predicted bound.
 
-use super::model::{SEED, TOKENS, deep_model, small_model, toy_bootstrapping, toy_parameters};
+use super::model::{SEED, TOKENS, deep_model, generating_model, small_model, toy_bootstrapping, toy_parameters};
 use std::path::Path;
 use touchstone_ckks::{Context, KeyGenerator, Parameters, Security, Seed};
 use touchstone_llm::artifact::Model;
@@ -14,6 +14,14 @@ fn small_model_is_within_bounds_at_every_tap() {
         println!("parallel residual {parallel}, N = 2^{log_n}, seed {SEED}");
         within_bounds(&small_model(parallel), toy_parameters(log_n), &TOKENS);
     }
+}
+
+/// `r[packing.slots]`: heads in four groups, and in two with bootstraps.
+#[test]
+fn groups_of_heads_are_within_bounds_at_every_tap() {
+    println!("N = 2^5, seed {SEED}");
+    within_bounds(&generating_model(true, 1, (8, 1.0), &TOKENS).0, toy_parameters(5), &TOKENS);
+    within_bounds(&generating_model(true, 2, (4, 1.0), &TOKENS).0, toy_bootstrapping(5), &TOKENS);
 }
 
 #[test]

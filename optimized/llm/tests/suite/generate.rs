@@ -14,7 +14,7 @@ use touchstone_llm::sampling::argmax;
 use touchstone_llm::session::{DecryptedTaps, Server, encrypt, evaluation_keys, predict};
 use touchstone_llm::tap::{Blind, Tensor};
 
-/// `r[generate.step]`, `r[generate.cache]`: parts and replicas, one and several layers, heads with and without rotary embedding, both kinds of residual,
+/// `r[generate.step]`, `r[generate.cache]`: parts, groups of heads and replicas, one and several layers, heads with and without rotary embedding, both kinds of residual,
 /// prompts of one token and of all but one, up to the context limit.
 #[test]
 fn steps_on_slots_equal_the_last_row_of_the_whole_text() {
@@ -27,6 +27,9 @@ fn steps_on_slots_equal_the_last_row_of_the_whole_text() {
         (false, 1, (4, 0.0), 6, 1),
         (true, 1, (1, 0.25), 7, 4),
         (true, 1, (2, 0.0), 8, 5),
+        (true, 1, (4, 0.5), 5, 3),
+        (true, 2, (4, 1.0), 5, 3),
+        (true, 1, (8, 1.0), 5, 4),
     ];
     for (parallel, layers, heads, log_n, length) in shapes {
         println!(

@@ -1,8 +1,9 @@
 //! The packed layout is the one that the book states: slots from its formulas, not from the layout's own functions.
 
-use super::model::{TOKENS, small_model, toy_parameters};
+use super::model::{TOKENS, generating_model, small_model, toy_parameters};
 use num_complex::Complex64;
 use touchstone_llm::Result;
+use touchstone_llm::artifact::Model;
 use touchstone_llm::backend::dry::{DryCiphertext, DryRun};
 use touchstone_llm::circuit::Circuit;
 use touchstone_llm::plan::costs::{Costs, Units};
@@ -33,11 +34,7 @@ fn inputs_lie_where_the_book_says() {
         let m = M.min(slots / (T * H));
         let replicas = slots / (m * T * H);
         assert_eq!(input.len(), M / m);
-        let row = |tau: usize| {
-            let row = model.embedding.row(TOKENS[tau % TOKENS.len()] as usize);
-            let mean = row.iter().sum::<f64>() / row.len() as f64;
-            row.iter().map(|x| x - mean).collect::<Vec<_>>()
-        };
+        let row = |tau: usize| centred_row(&model, tau);
         // The stream is scaled by one public factor.
         let scale = input[0][0].re / row(0)[0];
         for l in 0..M {
@@ -52,6 +49,27 @@ fn inputs_lie_where_the_book_says() {
                 );
             }
         }
+    }
+}
+
+/// The embedding of the token at a position of the extended prompt, without its mean.
+fn centred_row(model: &Model, tau: usize) -> Vec<f64> {
+    let row: Vec<f64> = model.embedding.entries(TOKENS[tau % TOKENS.len()] as usize).collect();
+    let mean = row.iter().sum::<f64>() / row.len() as f64;
+    row.iter().map(|x| x - mean).collect()
+}
+
+/// Rules: `r[packing.slots]`. Eight heads of one complex channel: two heads of eight tokens fill sixteen slots.
+#[test]
+fn groups_of_heads_lie_where_the_book_says() {
+    let (model, _) = generating_model(true, 1, (8, 1.0), &TOKENS);
+    let input = Circuit::new(&model, 16, TOKENS.len()).unwrap().input(&TOKENS).unwrap();
+    assert_eq!(input.len(), 4);
+    let scale = input[0][0].re / centred_row(&model, 0)[0];
+    for (head, tau) in (0..8 * T).map(|i| (i / T, i % T)) {
+        let (got, row) = (input[head / 2][head % 2 * T + tau], centred_row(&model, tau));
+        let want = Complex64::new(row[2 * head], row[2 * head + 1]) * scale;
+        assert!((got - want).norm() <= 8.0 * f64::EPSILON * want.norm(), "head {head}, token {tau}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The circuit on predicted slots against the model in binary64, tap by tap.
 
-use super::model::{TOKENS, small_model, toy_parameters};
+use super::model::{TOKENS, generating_model, small_model, toy_bootstrapping, toy_parameters};
 use std::path::Path;
 use touchstone_ckks::{Parameters, Security};
 use touchstone_llm::artifact::Model;
@@ -13,6 +13,17 @@ fn small_model_agrees_at_every_tap() {
     for (parallel, log_n) in [(true, 9), (true, 8), (true, 7), (true, 6), (true, 5), (false, 9), (false, 6)] {
         println!("parallel residual {parallel}, N = 2^{log_n}");
         compare(&small_model(parallel), &toy_parameters(log_n), &TOKENS);
+    }
+}
+
+/// Two groups of two heads in two parts each, and four groups in one: `r[packing.slots]`.
+#[test]
+fn groups_of_heads_agree_at_every_tap() {
+    for (parallel, layers, heads) in [(true, 1, (4, 0.5)), (true, 1, (8, 1.0)), (true, 2, (4, 1.0))] {
+        println!("parallel residual {parallel}, {layers} layers, {heads:?} heads and rotary");
+        let (model, _) = generating_model(parallel, layers, heads, &TOKENS);
+        let parameters = if layers == 1 { toy_parameters(5) } else { toy_bootstrapping(5) };
+        compare(&model, &parameters, &TOKENS);
     }
 }
 
