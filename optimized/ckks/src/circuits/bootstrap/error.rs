@@ -67,6 +67,8 @@ pub struct SparseBootstrapError {
     pub own: f64,
     /// Bound on the errors of the approximations, which copies share.
     pub approximation: f64,
+    /// Bound on the probability that any slot is wrong by more, over random ciphertexts (`r[boot.sparse.range]`).
+    pub failure: f64,
 }
 
 impl SparseBootstrapError {
@@ -92,7 +94,8 @@ impl SparseBootstrapError {
             false => 2.0 * once + rho(parameters.canonical_scale(boot.output_level - 1)),
         };
         let approximation = cosine_error(boot) + arcsine_error(boot);
-        Ok(Self { shared: shared.sqrt(), own: own.sqrt(), approximation })
+        let failure = wrap_failure(2 * period, boot);
+        Ok(Self { shared: shared.sqrt(), own: own.sqrt(), approximation, failure })
     }
 
     /// Standard deviation of all noise of a slot; as for every slot error, a Laplace law bounds its tail (`r[noise.bound.slot]`).

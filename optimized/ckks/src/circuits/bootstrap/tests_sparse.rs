@@ -48,6 +48,20 @@ fn all_kinds_of_inputs_come_back_within_the_bound() {
     }
 }
 
+/// `r[boot.sparse.range]`: a period has its share of the coefficients that may exceed the range.
+#[test]
+fn failure_is_in_proportion_to_the_period() {
+    for preset in ["n16-boot", "n16-boot-deep"] {
+        let parameters = Parameters::preset(preset, Security::Enforce).unwrap();
+        let full = BootstrapError::of(&parameters).unwrap().failure;
+        assert!(full > 0.0 && full < 2f64.powi(-59), "{preset}: {full:e}");
+        for period in [2, 256, parameters.slots() / 2] {
+            let sparse = SparseBootstrapError::of(&parameters, period, true).unwrap().failure;
+            assert_eq!(sparse, full * period as f64 / parameters.slots() as f64, "{preset}, period {period}");
+        }
+    }
+}
+
 #[test]
 fn stages_hold_what_the_book_says() {
     let period = 16;
