@@ -13,7 +13,7 @@ use touchstone_conformance::backend::engine::Engine;
 use touchstone_conformance::backend::{Backend, serve};
 use touchstone_conformance::case::{Case, Cost, Options};
 use touchstone_conformance::coverage::Coverage;
-use touchstone_conformance::model::budget::{Budget, Request, write};
+use touchstone_conformance::model::budget::{Budget, Request, resume, write};
 use touchstone_conformance::runner::{self, Progress};
 use touchstone_conformance::{commands, model, report, vectors};
 use touchstone_spec::rules;
@@ -110,10 +110,13 @@ struct BudgetArgs {
     /// Number of held-out prompts.
     #[arg(long, default_value_t = 20)]
     prompts: usize,
+    /// How many of them, the first, are compared at every tap; of the others the logits are.
+    #[arg(long, default_value_t = 20)]
+    tapped: usize,
     /// Seed of the keys, hexadecimal.
     #[arg(long, default_value = "746f756368", value_parser = parse_seed)]
     seed: u128,
-    /// Where the JSON record goes; it is brought up to date after every prompt.
+    /// Where the JSON record goes, brought up to date after every prompt; a record that is there is continued.
     #[arg(long, default_value = "budget-record.json")]
     record: PathBuf,
 }
@@ -151,11 +154,11 @@ fn select(cases: Vec<Case>, pattern: &str, quick: bool) -> Vec<Case> {
 }
 
 fn budget(args: BudgetArgs) -> anyhow::Result<ExitCode> {
-    let BudgetArgs { model, preset, prompts_file: text, prompts, seed, record } = args;
-    let request = Request { model, preset, text, prompts, seed };
-    let budget = Budget::measure(&request, |so_far| {
+    let BudgetArgs { model, preset, prompts_file: text, prompts, tapped, seed, record } = args;
+    let request = Request { model, preset, text, prompts, tapped, seed };
+    let budget = Budget::measure(&request, resume(&request, &record)?, |so_far| {
         let last = so_far.prompts.last();
-        eprintln!("prompt {}: {last:?}", so_far.prompts.len() + so_far.escapes);
+        eprintln!("prompt {}: {last:?}", so_far.done());
         write(so_far, &record)
     })?;
     print!("{}", budget.text());

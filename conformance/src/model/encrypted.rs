@@ -25,7 +25,7 @@ pub struct Predicted {
 }
 
 /// A model as the optimised side reads it.
-pub struct Model(touchstone_llm::artifact::Model);
+pub struct Model(pub(super) touchstone_llm::artifact::Model);
 
 impl Model {
     /// Reads a model directory.
@@ -34,6 +34,19 @@ impl Model {
     /// [`ConformError::Side`] with the reader's message.
     pub fn load(directory: &Path) -> Result<Self, ConformError> {
         touchstone_llm::artifact::Model::load(directory).map(Self).map_err(|e| side("optimized", "model", e))
+    }
+
+    /// Predicted values and estimates at every tap.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`].
+    pub fn estimate(&self, preset: &str, tokens: &[u32]) -> Result<Predictions, ConformError> {
+        let run = || {
+            let parameters = Parameters::preset(preset, Security::Enforce)?;
+            let circuit = Circuit::new(&self.0, parameters.slots(), tokens.len())?;
+            session::predict(&parameters, &circuit, tokens)
+        };
+        run().map_err(|e: LlmError| side("optimized", "prediction", e))
     }
 
     /// Predicted values, estimates and bounds at every tap.

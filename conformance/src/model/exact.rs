@@ -57,6 +57,14 @@ pub struct Ladder {
     pub names: Vec<String>,
 }
 
+/// The polynomial model's logits in binary64.
+pub enum Guarded {
+    /// All inputs inside their intervals.
+    Inside(Vec<f64>),
+    /// An input outside its interval, in words.
+    Escaped(String),
+}
+
 /// What the reference says about a prompt.
 pub enum Rungs {
     /// All inputs inside their intervals.
@@ -115,6 +123,19 @@ impl Reference {
             Ok(Ladder { r0, r1, widened, names })
         };
         escape_or(run())
+    }
+
+    /// R1's logits in binary64, whose rounding is far below any error under encryption; positions after the last token are guarded too.
+    ///
+    /// # Errors
+    /// [`ConformError::Side`] for anything but an escape.
+    pub fn guarded_logits(&self, tokens: &[u32]) -> Result<Guarded, ConformError> {
+        let padded = cyclic(tokens, self.context());
+        match forward::<f64>(&self.model, &padded, tokens.len() - 1, &self.replaced, (), &mut ()) {
+            Ok(logits) => Ok(Guarded::Inside(logits)),
+            Err(error @ ReferenceError::Escape { .. }) => Ok(Guarded::Escaped(error.to_string())),
+            Err(error) => Err(side("reference", "forward pass", error)),
+        }
     }
 
     /// R0 and R1 alone, for models too deep for the enclosure of both: `widened` stays empty.

@@ -7,6 +7,7 @@ pub mod budget;
 mod encrypted;
 mod exact;
 mod ladder;
+mod packings;
 mod prompts;
 
 use crate::case::{Case, Cost};
@@ -48,6 +49,15 @@ pub fn cases() -> Vec<Case> {
             ),
             Cost::Long,
             move |options| taps(options, &session),
+        ),
+        Case::new(
+            "model/packings".to_owned(),
+            "packing.twins",
+            "The batched twin and the packed circuit under encryption at N = 2^8, without security: two prompts, every tap of \
+             both within its bound of R1, and of each other within the sum of the bounds."
+                .to_owned(),
+            Cost::Long,
+            packings::run,
         ),
         Case::new(
             "model/held-out".to_owned(),
