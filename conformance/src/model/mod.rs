@@ -56,7 +56,7 @@ pub fn cases() -> Vec<Case> {
             "The batched twin and the packed circuit under encryption at N = 2^8, without security: two prompts, every tap of \
              both within its bound of R1, and of each other within the sum of the bounds."
                 .to_owned(),
-            Cost::Long,
+            Cost::Quick,
             packings::run,
         ),
         Case::new(

@@ -12,7 +12,7 @@ use touchstone_llm::bounds::Bounds;
 use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::session::{self, DecryptedTaps, Server};
 use touchstone_llm::tap::{PerPrompt, Tensor};
-use touchstone_spec::params::ParameterLiteral;
+use touchstone_spec::params::{ParameterLiteral, SecurityClaim};
 
 /// The preset whose levels are used, and the ring degree: errors follow from both, security plays no part.
 const PRESET: &str = "n16-leveled";
@@ -89,7 +89,8 @@ pub fn run(options: &Options) -> Result<CaseOutcome, ConformError> {
 }
 
 fn parameters() -> Result<Parameters, LlmError> {
-    let literal = ParameterLiteral { log_n: LOG_N, ..ParameterLiteral::preset(PRESET)? };
+    let security = SecurityClaim::Insecure;
+    let literal = ParameterLiteral { log_n: LOG_N, security, ..ParameterLiteral::preset(PRESET)? };
     Ok(Parameters::from_literal(&literal, Security::AllowInsecure)?)
 }
 

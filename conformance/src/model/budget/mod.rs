@@ -61,7 +61,10 @@ impl Budget {
     /// Runs a prompt and compares every tap with both rungs.
     fn tapped(&mut self, run: &Run<'_>, preset: &str) -> Result<(), ConformError> {
         let ladder = match run.reference.pair(run.tokens)? {
-            Rungs::Escaped(message) => return Ok(self.escape(&message)),
+            Rungs::Escaped(message) => {
+                self.escape(&message);
+                return Ok(());
+            }
             Rungs::Inside(ladder) => ladder,
         };
         let predicted = run.model.predict(preset, run.tokens)?;
@@ -80,7 +83,10 @@ impl Budget {
     /// Runs a prompt and compares the logits with R1 in binary64.
     fn untapped(&mut self, run: &Run<'_>, preset: &str) -> Result<(), ConformError> {
         let expected = match run.reference.guarded_logits(run.tokens)? {
-            Guarded::Escaped(message) => return Ok(self.escape(&message)),
+            Guarded::Escaped(message) => {
+                self.escape(&message);
+                return Ok(());
+            }
             Guarded::Inside(logits) => logits,
         };
         let largest_bootstrapped = run.model.estimate(preset, run.tokens)?.largest_bootstrapped;

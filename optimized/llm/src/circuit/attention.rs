@@ -248,8 +248,8 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         self.for_each_distance(&values, |j, values| {
             let powers = powers.iter().skip(j).step_by(layout.distances());
             let powers = powers.flat_map(|power| std::iter::repeat_n(power, layout.group_parts()));
-            let terms = sums.iter_mut().zip(values).zip(powers);
-            terms.map(|((sum, value), power)| backend.accumulate(sum, power, value)).collect()
+            let mut terms = sums.iter_mut().zip(values).zip(powers);
+            terms.try_for_each(|((sum, value), power)| backend.accumulate(sum, power, value))
         })?;
         sums.into_iter().map(|sum| self.gather_replicas(&backend.relinearise(sum)?)).collect()
     }
