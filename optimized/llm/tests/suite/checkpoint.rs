@@ -146,7 +146,7 @@ fn killed_at_random_moments_and_resumed_gives_the_same_bits() {
 }
 
 #[test]
-#[ignore = "full size: a quarter of an hour and 14 gigabytes"]
+#[ignore = "full size: a quarter of an hour with --release, and 14 gigabytes"]
 fn shipped_model_killed_ten_times_gives_the_same_bits() {
     killed_and_resumed(&Computation::shipped(), 10, true);
 }

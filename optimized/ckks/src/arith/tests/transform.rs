@@ -119,20 +119,48 @@ fn vector_transforms_match_scalar() {
                 let table = NttTable::new(log_n, m).unwrap();
                 for a in inputs(&mut rng, &m, table.n()).into_iter().take(if log_n > 12 { 3 } else { 7 }) {
                     let c = m.reduce_u64(rng.next());
-                    let (mut expected, mut got) = (a.clone(), a.clone());
-                    scalar.ntt(&table, &mut expected);
-                    kernels.ntt(&table, &mut got);
-                    assert!(got == expected, "ntt, log_n {log_n}, {bits} bits");
-                    kernels.intt(&table, &mut got);
-                    assert!(got == a, "ntt and intt, log_n {log_n}, {bits} bits");
-                    let mut expected = a.clone();
-                    scalar.intt_scaled(&table, &mut expected, c);
-                    kernels.intt_scaled(&table, &mut got, c);
-                    assert!(got == expected, "intt, log_n {log_n}, {bits} bits");
-                    let mut y = vec![0.0; table.n()];
-                    kernels.intt_center(&table, &mut y, &a, c);
-                    let centred = expected.iter().map(|&x| m.center(x) as f64);
-                    assert!(y.into_iter().eq(centred), "intt_center, log_n {log_n}, {bits} bits");
+                    same_transforms(scalar, kernels, &table, &a, c);
+                }
+            }
+        }
+    }
+}
+
+/// Both transforms of `a`, and the inverse ones times `c`.
+fn same_transforms(scalar: Kernels, kernels: Kernels, table: &NttTable, a: &[u64], c: u64) {
+    let (m, what) =
+        (table.modulus(), format!("N = {}, p = {}, {:?}", table.n(), table.modulus().value(), kernels.kind()));
+    let (mut expected, mut got) = (a.to_vec(), a.to_vec());
+    scalar.ntt(table, &mut expected);
+    kernels.ntt(table, &mut got);
+    assert!(got == expected, "ntt, {what}");
+    kernels.intt(table, &mut got);
+    assert!(got == a, "ntt and intt, {what}");
+    let mut expected = a.to_vec();
+    scalar.intt_scaled(table, &mut expected, c);
+    kernels.intt_scaled(table, &mut got, c);
+    assert!(got == expected, "intt, {what}");
+    let mut y = vec![0.0; table.n()];
+    kernels.intt_center(table, &mut y, a, c);
+    let centred = expected.iter().map(|&x| m.center(x) as f64);
+    assert!(y.into_iter().eq(centred), "intt_center, {what}");
+}
+
+/// The kernels in 52-bit integers leave out reductions below two sizes of a prime: the primes next to those, on either side.
+#[test]
+fn transforms_match_scalar_where_reductions_begin() {
+    let (mut rng, scalar) = (Rng::new(15), scalar_kernels());
+    for log_n in [6, 11, 16] {
+        let step = 2u64 << log_n;
+        for limit in [(1 << 52) / u64::from(3 + 2 * log_n), 1 << 47] {
+            let first = limit / step * step + 1;
+            let below = (0..).find_map(|i| Modulus::new(first - i * step).ok().filter(|m| m.value() <= limit));
+            let above = (1..).find_map(|i| Modulus::new(first + i * step).ok());
+            for m in [below, above].into_iter().flatten() {
+                let table = NttTable::new(log_n, m).unwrap();
+                for a in inputs(&mut rng, &m, table.n()).into_iter().take(3) {
+                    let c = m.reduce_u64(rng.next());
+                    vector_kernels().into_iter().for_each(|kernels| same_transforms(scalar, kernels, &table, &a, c));
                 }
             }
         }

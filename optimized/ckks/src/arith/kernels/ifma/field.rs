@@ -68,6 +68,17 @@ impl<L: Lanes> Field<L> {
         Self { l, m: *m, p: l.splat(p), two_p, minus_p, low: l.splat(LOW), zero: l.splat(0) }
     }
 
+    /// The prime.
+    pub(super) fn modulus(&self) -> u64 {
+        self.m.value()
+    }
+
+    /// `c p`.
+    #[inline(always)]
+    pub(super) fn multiple(self, c: u64) -> L::Vector {
+        self.l.splat(c * self.m.value())
+    }
+
     /// The canonical scalar `c` as a factor.
     #[inline(always)]
     pub(super) fn factor(self, c: u64) -> Factor<L> {
