@@ -22,14 +22,15 @@ impl SlotCt {
         Self { values, variance, level, scale }
     }
 
-    /// Replaces slots that repeat with a period by the mean over copies, errors as if independent, `summands` of which a later sum
-    /// adds up: what is the same in all of them counts as often as they are (`r[boot.sparse.noise]`).
+    /// Replaces slots that repeat with a period by the mean over copies, `summands` of which a later sum adds up: what is the same
+    /// in all of them counts as often as they are (`r[boot.sparse.noise]`). Copies of one value have its error in common, so the
+    /// variance of their mean counts as the mean of variances, which it never exceeds (`r[noise.rss.copies]`).
     pub(super) fn average_copies(&mut self, period: usize, summands: f64) {
         let copies = (self.values.len() / period) as f64;
         for slot in 0..period {
             let of_slot = || (slot..self.values.len()).step_by(period);
             let value = of_slot().map(|i| self.values[i]).sum::<Complex64>() / copies;
-            let variance = of_slot().map(|i| self.variance[i]).sum::<f64>() / (copies * copies);
+            let variance = of_slot().map(|i| self.variance[i]).sum::<f64>() / copies;
             for i in (slot..self.values.len()).step_by(period) {
                 (self.values[i], self.variance[i]) = (value, variance * summands);
             }
@@ -102,5 +103,23 @@ impl SlotCt {
         let mut out = self.clone();
         out.values.iter_mut().for_each(|z| *z = z.conj());
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `r[noise.rss.copies]`
+    #[test]
+    fn the_mean_of_copies_keeps_their_common_error() {
+        let values = [1.0, 2.0, 1.5, 2.5].map(Complex64::from).to_vec();
+        let mut ct = SlotCt { variance: vec![4.0, 1.0, 2.0, 3.0], ..SlotCt::exact(values, 3, 1.0) };
+        ct.average_copies(2, 1.0);
+        assert_eq!(ct.values, [1.25, 2.25, 1.25, 2.25].map(Complex64::from));
+        assert_eq!(ct.variance, [3.0, 2.0, 3.0, 2.0]);
+        // Two copies that a later mean adds up: independent for it, so that a quarter of the sum is the common variance.
+        ct.average_copies(2, 2.0);
+        assert_eq!((ct.variance[0] + ct.variance[2]) / 4.0, 3.0);
     }
 }
