@@ -172,6 +172,16 @@ fn plans_are_printed() {
     assert_eq!(sum("keys", "bytes"), json["memory"]["keys"].as_f64().unwrap());
 }
 
+/// `r[packing.slots]`: 32 heads of 2048 tokens are two ciphertexts for each of 64 complex channels.
+#[test]
+fn heads_of_a_long_context_are_in_groups() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/configs/pythia-2.8b.json");
+    let config = AnyConfig::from_json(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let outline = Outline::new(&config, Degrees::default().typical(&config));
+    let circuit = outline.circuit(1 << 15, 2048).unwrap();
+    assert_eq!((circuit.layout().groups, circuit.layout().parts, circuit.layout().replicas), (2, 128, 1));
+}
+
 #[test]
 fn what_cannot_be_planned_is_refused() {
     let refused = |model: &str, arguments: &[&str], pieces: &[&str]| {
@@ -182,7 +192,6 @@ fn what_cannot_be_planned_is_refused() {
             assert!(message.contains(piece), "no {piece:?} in: {message}");
         }
     };
-    refused("configs/pythia-2.8b.json", &["--tokens", "2048"], &["blocks of tokens", "32768"]);
     refused("configs/pythia-70m.json", &["--tokens", "4096"], &["--tokens", "2048", "4096"]);
     refused("configs/pythia-70m.json", &["--degrees", "1,2"], &["--degrees", "three degrees"]);
     refused("configs/pythia-70m.json", &["--memory", "20X"], &["--memory", "20X"]);
