@@ -71,7 +71,7 @@ pub(super) fn forward<L: Lanes>(l: L, table: &NttTable, a: &mut [u64]) {
 
 #[inline(always)]
 fn forward_passes<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, a: &mut [u64]) {
-    let n = a.len();
+    let (n, one) = (a.len(), f.factor(1));
     let mut len = n;
     while len > SWEPT {
         len = forward_pass::<L, LAZY>(f, roots, (n, 0), len, a);
@@ -89,7 +89,7 @@ fn forward_passes<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, a: &mu
                 len = forward_pass::<L, LAZY>(f, roots, (n, start), len, part);
             }
             for (g, group) in part.chunks_exact_mut(TAIL).enumerate() {
-                forward_tail::<L, LAZY>(f, roots, (n / TAIL, start / TAIL + g), group);
+                forward_tail::<L, LAZY>(f, roots, (n / TAIL, start / TAIL + g), group, one);
             }
         }
     }
@@ -268,18 +268,18 @@ fn transpose<L: Lanes>(l: L, mut x: [L::Vector; 8]) -> [L::Vector; 8] {
     x
 }
 
-/// The last six stages of the tail with this number among so many; leaves canonical residues.
+/// The last six stages of the tail with this number among so many; leaves canonical residues. `one` is the factor 1.
 #[inline(always)]
 fn forward_tail<L: Lanes, const LAZY: bool>(
     f: Field<L>,
     roots: &Roots,
     (tails, tail): (usize, usize),
     group: &mut [u64],
+    one: Factor<L>,
 ) {
     let Some(parts) = eighths(group).next() else { return };
     let x = forward_eighths::<L, LAZY>(f, load(f.l, &parts), roots.three_stages(f.l, tails + tail));
     let mut x = forward_eighths::<L, LAZY>(f, transpose(f.l, x), roots.last_stages(f.l, tail));
-    let one = f.factor(1);
     for x in &mut x {
         *x = if LAZY { f.mul_canonical(*x, one) } else { f.canonical(*x) };
     }
