@@ -156,7 +156,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         backend.stage("query-key products");
         let keys = self.shifted(&key.map(|part| backend.conjugate(part))?)?;
         drop(key);
-        let mut scores = vec![Vec::with_capacity(layout.distances()); layout.groups];
+        let mut scores: Vec<Vec<B::Ct>> = vec![Vec::new(); layout.groups];
         self.for_each_distance(&keys, |j, keys| {
             let mask = layout.fill(|row, tau| match tau >= j * layout.replicas + layout.row_parts(row).1 {
                 true => Complex64::from(factors[tau] / 2.0),
@@ -169,7 +169,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             }
             Ok(())
         })?;
-        let mut scores = scores.concat();
+        let mut scores: Vec<B::Ct> = scores.into_iter().flatten().collect();
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
         self.tap_all(&name("scores"), &mut scores, || {
             places::pairs(layout, prompt, usize::checked_sub, |tau| factors[tau].recip())

@@ -145,7 +145,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         let factor = (unit * prompt as f64).powf(-f64::from(p).recip());
         backend.stage("query-key products");
         let keys = self.turned(&key.map(|part| backend.conjugate(part))?)?;
-        let mut scores = vec![Vec::with_capacity(layout.distances()); layout.groups];
+        let mut scores: Vec<Vec<B::Ct>> = vec![Vec::new(); layout.groups];
         self.for_each_distance(&keys, |j, keys| {
             let mut sums: Vec<Option<B::Ct>> = vec![None; layout.groups];
             for (forward, keys) in keys.chunks(layout.parts).enumerate() {
@@ -162,7 +162,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
             }
             Ok(())
         })?;
-        let mut scores = scores.concat();
+        let mut scores: Vec<B::Ct> = scores.into_iter().flatten().collect();
         let name = |tap: &str| format!("layers.{layer}.attention.{tap}");
         let distance = |query: usize, key: usize| Some((query + layout.tokens - key) % layout.tokens);
         self.tap_all(&name("scores"), &mut scores, || places::pairs(layout, prompt, distance, |_| factor.recip()))?;

@@ -175,7 +175,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         scores.into_iter().map(|score| backend.power(score, p)).collect()
     }
 
-    /// The sum of powers as in a prompt, at the first token of each row; elsewhere the middle of the interval.
+    /// The sums of powers as in a prompt, one by group of heads, at the first token of each row; elsewhere the middle of the interval.
     fn step_denominators(&mut self, layer: usize, powers: &[B::Ct], shrink: f64) -> Result<Vec<B::Ct>> {
         let (circuit, backend) = (self.circuit, self.backend);
         let layout = &circuit.layout;

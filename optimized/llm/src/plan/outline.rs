@@ -106,12 +106,6 @@ impl Outline {
         }
     }
 
-    /// Attention heads.
-    #[must_use]
-    pub fn heads(&self) -> usize {
-        self.parts().0.config.num_attention_heads
-    }
-
     /// The model, or the body of the encoder, and the encoder.
     pub(crate) fn parts(&self) -> (&Model, Option<&Encoder>) {
         match &self.0 {
