@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use touchstone_reference::ckks::Parameters;
 use touchstone_reference::error::ReferenceError;
+use touchstone_reference::export::Trained;
 use touchstone_reference::interval::Interval;
 use touchstone_reference::model::{
-    Encoder, EncoderInput, Model, Ring, cyclic, encode, encoder_forward, forward, load, load_config, load_encoder,
-    load_encoder_polynomials, load_polynomials, load_tokenizer,
+    EncoderInput, Ring, cyclic, encode, encoder_forward, forward, load_encoder_polynomials, load_polynomials,
+    load_tokenizer,
 };
 use touchstone_reference::rungs::{Exact, Fixed, Homomorphic, Replaced, Rung, Widened};
-use touchstone_spec::artifact::AnyConfig;
 use touchstone_spec::params::ParameterLiteral;
 
 /// Rungs of `reference model`.
@@ -57,7 +57,7 @@ pub struct Run {
 }
 
 pub fn run(arguments: &Run) -> anyhow::Result<()> {
-    let network = Network::load(&arguments.model)?;
+    let model = Trained::load(&arguments.model)?;
     let (prompt, tokenizer) = match &arguments.prompt {
         Some(text) => {
             let tokenizer = load_tokenizer(&arguments.model)?;
@@ -66,41 +66,33 @@ pub fn run(arguments: &Run) -> anyhow::Result<()> {
         None => (arguments.tokens.clone(), None),
     };
     anyhow::ensure!(!prompt.is_empty(), "--prompt: expected at least one token, got none");
-    let context = network.context();
+    let context = model.network().context();
     anyhow::ensure!(prompt.len() <= context, "--prompt: expected at most {context} tokens, got {}", prompt.len());
     let tokens = if arguments.pad { cyclic(&prompt, context) } else { prompt.clone() };
-    let replaced = || network.replaced(&arguments.model);
+    let replaced = || replaced(&model, &arguments.model);
     let text = Text { tokens: &tokens, live: prompt.len() };
     let start = Instant::now();
-    let exact = |rung: &dyn Rung<Interval>| network.forward(text, rung, arguments.precision);
-    let logits = match arguments.rung {
+    let exact = |rung: &dyn Rung<Interval>| logits(&model, text, rung, arguments.precision);
+    let values = match arguments.rung {
         RungName::R0 => exact(&Exact)?,
         RungName::R1 => exact(&replaced()?)?,
         RungName::Widened => exact(&Widened(replaced()?))?,
         RungName::R2 => {
             let params = Parameters::new(&ParameterLiteral::preset(&arguments.preset)?)?;
-            let logits = network.forward::<Homomorphic<Fixed>>(text, &replaced()?, &params)?;
-            logits.iter().map(enclosure).collect::<anyhow::Result<_>>()?
+            let values = logits::<Homomorphic<Fixed>>(&model, text, &replaced()?, &params)?;
+            values.iter().map(enclosure).collect::<anyhow::Result<_>>()?
         }
     };
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|&i, &j| logits[j].mid().total_cmp(&logits[i].mid()));
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&i, &j| values[j].mid().total_cmp(&values[i].mid()));
     for &index in order.iter().take(arguments.top) {
         // A class of an encoder is no token.
-        let text = tokenizer.as_ref().filter(|_| matches!(network, Network::Decoder(_)));
+        let text = tokenizer.as_ref().filter(|_| matches!(model, Trained::Decoder(_)));
         let text = text.and_then(|tokenizer| tokenizer.decode(&[index as u32], false).ok());
-        println!("{index:6}  {:<14} {:.20}", text.map_or_else(String::new, |text| format!("{text:?}")), logits[index]);
+        println!("{index:6}  {:<14} {:.20}", text.map_or_else(String::new, |text| format!("{text:?}")), values[index]);
     }
     eprintln!("{} tokens in {:.2} s", tokens.len(), start.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// What is evaluated, of either family.
-enum Network {
-    /// A decoder: logits of the token after the prompt.
-    Decoder(Model),
-    /// An encoder: logits of the classes.
-    Encoder(Encoder),
 }
 
 /// Tokens, of which the first so many are the prompt.
@@ -110,47 +102,31 @@ struct Text<'a> {
     live: usize,
 }
 
-impl Network {
-    fn load(directory: &Path) -> anyhow::Result<Self> {
-        Ok(match load_config(directory)? {
-            AnyConfig::Decoder(_) => Self::Decoder(load(directory)?),
-            AnyConfig::Encoder(_) => Self::Encoder(load_encoder(directory)?),
-        })
-    }
-
-    /// Longest prompt in tokens.
-    fn context(&self) -> usize {
-        match self {
-            Self::Decoder(model) => model.config.max_position_embeddings,
-            Self::Encoder(model) => model.config.max_tokens(),
+/// Logits of the token after the prompt, or of an encoder's classes.
+fn logits<S: Ring>(
+    model: &Trained,
+    text: Text<'_>,
+    rung: &dyn Rung<S>,
+    numbers: S::Context,
+) -> Result<Vec<S>, ReferenceError> {
+    let count = text.tokens.len();
+    match model {
+        Trained::Decoder(model) => forward(model, text.tokens, text.live - 1, rung, numbers, &mut ()),
+        Trained::Encoder(model) => {
+            let mask: Vec<bool> = (0..count).map(|i| i < text.live).collect();
+            let input = EncoderInput { tokens: text.tokens, types: &vec![0; count], mask: &mask };
+            encoder_forward(model, &input, rung, numbers, &mut ())
         }
     }
+}
 
-    fn replaced(&self, directory: &Path) -> anyhow::Result<Replaced> {
-        Ok(match self {
-            Self::Decoder(model) => Replaced::new(&model.config, &load_polynomials(directory, &model.config)?)?,
-            Self::Encoder(model) => {
-                Replaced::for_encoder(&model.config, &load_encoder_polynomials(directory, &model.config)?)?
-            }
-        })
-    }
-
-    fn forward<S: Ring>(
-        &self,
-        text: Text<'_>,
-        rung: &dyn Rung<S>,
-        numbers: S::Context,
-    ) -> Result<Vec<S>, ReferenceError> {
-        let count = text.tokens.len();
-        match self {
-            Self::Decoder(model) => forward(model, text.tokens, text.live - 1, rung, numbers, &mut ()),
-            Self::Encoder(model) => {
-                let mask: Vec<bool> = (0..count).map(|i| i < text.live).collect();
-                let input = EncoderInput { tokens: text.tokens, types: &vec![0; count], mask: &mask };
-                encoder_forward(model, &input, rung, numbers, &mut ())
-            }
-        }
-    }
+/// The replacements in a model's directory.
+fn replaced(model: &Trained, directory: &Path) -> anyhow::Result<Replaced> {
+    let polynomials = match model {
+        Trained::Decoder(model) => load_polynomials(directory, &model.config)?,
+        Trained::Encoder(model) => load_encoder_polynomials(directory, &model.config)?,
+    };
+    Ok(model.network().replaced(&polynomials)?)
 }
 
 /// The value of R2 with its bound: an enclosure of the value of R1.
