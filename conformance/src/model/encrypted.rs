@@ -2,17 +2,19 @@
 
 use super::side;
 use crate::ConformError;
+use num_complex::Complex64;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use touchstone_ckks::{Ciphertext, Context, KeyGenerator, Parameters, SecretKey, Security, Seed};
 use touchstone_llm::LlmError;
 use touchstone_llm::backend::slots::Predictions;
+use touchstone_llm::batched::BatchedCircuit;
 use touchstone_llm::bounds::{Bounds, compose};
-use touchstone_llm::circuit::Circuit;
+use touchstone_llm::circuit::{Circuit, Requirements};
 use touchstone_llm::plan::Plan;
 use touchstone_llm::session::{self, DecryptedTaps, Server};
-use touchstone_llm::tap::{Blind, Tensor};
+use touchstone_llm::tap::{Blind, PerPrompt, Tensor};
 
 /// What is predicted for one prompt.
 pub struct Predicted {
@@ -83,21 +85,28 @@ impl Encrypted {
     /// # Errors
     /// [`ConformError::Side`].
     pub fn new(model: &Model, preset: &str, seed: u128) -> Result<Self, ConformError> {
-        let start = Instant::now();
         let make = || {
-            let context = Context::new(Parameters::preset(preset, Security::Enforce)?)?;
-            let parameters = context.parameters();
-            let requirements = Circuit::new(&model.0, parameters.slots(), 1)?.requirements(parameters)?;
-            let generator = KeyGenerator::new(&context, Seed::insecure(seed));
-            let secret = generator.secret_key();
-            let public = generator.public_key(&secret)?;
-            let keys = session::evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
-            let server = Server::new(&context, &keys, &requirements.keys)?;
-            let plan = requirements.plan;
-            let key_seconds = start.elapsed().as_secs_f64();
-            Ok(Self { secret, public, server, plan, key_seconds, context })
+            let parameters = Parameters::preset(preset, Security::Enforce)?;
+            let requirements = Circuit::new(&model.0, parameters.slots(), 1)?.requirements(&parameters)?;
+            Self::meeting(requirements, parameters, seed)
         };
         make().map_err(|e: LlmError| side("optimized", "keys", e))
+    }
+
+    /// Generates the keys of a circuit with these requirements.
+    ///
+    /// # Errors
+    /// Those of key generation.
+    pub fn meeting(requirements: Requirements, parameters: Parameters, seed: u128) -> Result<Self, LlmError> {
+        let start = Instant::now();
+        let context = Context::new(parameters)?;
+        let generator = KeyGenerator::new(&context, Seed::insecure(seed));
+        let secret = generator.secret_key();
+        let public = generator.public_key(&secret)?;
+        let keys = session::evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
+        let server = Server::new(&context, &keys, &requirements.keys)?;
+        let key_seconds = start.elapsed().as_secs_f64();
+        Ok(Self { secret, public, server, plan: requirements.plan, key_seconds, context })
     }
 
     /// Decrypted values at every tap.
@@ -107,7 +116,7 @@ impl Encrypted {
     pub fn taps(&self, model: &Model, tokens: &[u32]) -> Result<Vec<Tensor>, ConformError> {
         let run = || {
             let circuit = Circuit::new(&model.0, self.context.parameters().slots(), tokens.len())?;
-            let input = self.encrypt(&circuit, tokens)?;
+            let input = self.encrypt(&circuit.input(tokens)?)?;
             let mut taps = DecryptedTaps::new(&self.context, &self.secret);
             self.server.compute(&circuit, &self.plan, &input, &mut taps, &|_| ())?;
             Ok(taps.taps)
@@ -122,7 +131,7 @@ impl Encrypted {
     pub fn logits(&self, model: &Model, tokens: &[u32]) -> Result<Vec<f64>, ConformError> {
         let run = || {
             let circuit = Circuit::new(&model.0, self.context.parameters().slots(), tokens.len())?;
-            let input = self.encrypt(&circuit, tokens)?;
+            let input = self.encrypt(&circuit.input(tokens)?)?;
             let (logits, _) = self.server.compute(&circuit, &self.plan, &input, &mut Blind, &|_| ())?;
             let logits: Vec<_> = logits.iter().collect();
             session::read(&self.context, &self.secret, &logits, &circuit.logits())
@@ -130,9 +139,24 @@ impl Encrypted {
         run().map_err(|e: LlmError| side("optimized", "encrypted run", e))
     }
 
-    fn encrypt(&self, circuit: &Circuit<'_>, tokens: &[u32]) -> Result<Vec<Ciphertext>, LlmError> {
-        let slots = circuit.input(tokens)?;
-        session::encrypt(&self.context, &self.public, &slots, self.plan.input_level(), &Seed::from_os()?)
+    /// Decrypted values at every tap of the batched twin, prompt by prompt.
+    ///
+    /// # Errors
+    /// Those of the run.
+    pub fn batched_taps(
+        &self,
+        circuit: &BatchedCircuit<'_>,
+        prompts: &[Vec<u32>],
+    ) -> Result<Vec<Vec<Tensor>>, LlmError> {
+        let input = self.encrypt(&circuit.input(prompts)?)?;
+        let observers = prompts.iter().map(|_| DecryptedTaps::new(&self.context, &self.secret)).collect();
+        let mut taps = PerPrompt::new(observers);
+        self.server.compute_batch(circuit, &self.plan, &input, &mut taps, &|_| ())?;
+        Ok(taps.observers.into_iter().map(|observer| observer.taps).collect())
+    }
+
+    fn encrypt(&self, slots: &[Vec<Complex64>]) -> Result<Vec<Ciphertext>, LlmError> {
+        session::encrypt(&self.context, &self.public, slots, self.plan.input_level(), &Seed::from_os()?)
     }
 
     /// What a reader of a record wants to know about the run.

@@ -57,21 +57,16 @@ pub struct Ladder {
     pub names: Vec<String>,
 }
 
-/// The polynomial model's logits in binary64.
-pub enum Guarded {
-    /// All inputs inside their intervals.
-    Inside(Vec<f64>),
+/// What the reference says about a prompt, if all of its inputs are inside their intervals.
+pub enum Guarded<T> {
+    /// They are.
+    Inside(T),
     /// An input outside its interval, in words.
     Escaped(String),
 }
 
-/// What the reference says about a prompt.
-pub enum Rungs {
-    /// All inputs inside their intervals.
-    Inside(Ladder),
-    /// An input outside its interval, in words.
-    Escaped(String),
-}
+/// The rungs of a prompt.
+pub type Rungs = Guarded<Ladder>;
 
 impl Reference {
     /// Reads a model directory.
@@ -129,13 +124,9 @@ impl Reference {
     ///
     /// # Errors
     /// [`ConformError::Side`] for anything but an escape.
-    pub fn guarded_logits(&self, tokens: &[u32]) -> Result<Guarded, ConformError> {
+    pub fn guarded_logits(&self, tokens: &[u32]) -> Result<Guarded<Vec<f64>>, ConformError> {
         let padded = cyclic(tokens, self.context());
-        match forward::<f64>(&self.model, &padded, tokens.len() - 1, &self.replaced, (), &mut ()) {
-            Ok(logits) => Ok(Guarded::Inside(logits)),
-            Err(error @ ReferenceError::Escape { .. }) => Ok(Guarded::Escaped(error.to_string())),
-            Err(error) => Err(side("reference", "forward pass", error)),
-        }
+        escape_or(forward::<f64>(&self.model, &padded, tokens.len() - 1, &self.replaced, (), &mut ()))
     }
 
     /// R0 and R1 alone, for models too deep for the enclosure of both: `widened` stays empty.
@@ -184,10 +175,10 @@ impl Reference {
 }
 
 /// An escape is an answer, everything else an error.
-fn escape_or(result: Result<Ladder, ReferenceError>) -> Result<Rungs, ConformError> {
+fn escape_or<T>(result: Result<T, ReferenceError>) -> Result<Guarded<T>, ConformError> {
     match result {
-        Ok(ladder) => Ok(Rungs::Inside(ladder)),
-        Err(error @ ReferenceError::Escape { .. }) => Ok(Rungs::Escaped(error.to_string())),
+        Ok(value) => Ok(Guarded::Inside(value)),
+        Err(error @ ReferenceError::Escape { .. }) => Ok(Guarded::Escaped(error.to_string())),
         Err(error) => Err(side("reference", "forward pass", error)),
     }
 }

@@ -8,7 +8,7 @@ mod record;
 pub use record::{Budget, PromptBudget, Size, TapBudget, resume, write};
 
 use super::encrypted::{Encrypted, Model, Predicted};
-use super::exact::{Certified, Guarded, Reference, Rungs, Taps};
+use super::exact::{Certified, Guarded, Reference, Taps};
 use super::prompts;
 use crate::ConformError;
 use std::path::PathBuf;
@@ -60,13 +60,7 @@ impl Budget {
 
     /// Runs a prompt and compares every tap with both rungs.
     fn tapped(&mut self, run: &Run<'_>, preset: &str) -> Result<(), ConformError> {
-        let ladder = match run.reference.pair(run.tokens)? {
-            Rungs::Escaped(message) => {
-                self.escape(&message);
-                return Ok(());
-            }
-            Rungs::Inside(ladder) => ladder,
-        };
+        let Some(ladder) = self.inside(run.reference.pair(run.tokens)?) else { return Ok(()) };
         let predicted = run.model.predict(preset, run.tokens)?;
         let start = Instant::now();
         let taps = run.session.taps(run.model, run.tokens)?;
@@ -82,13 +76,7 @@ impl Budget {
 
     /// Runs a prompt and compares the logits with R1 in binary64.
     fn untapped(&mut self, run: &Run<'_>, preset: &str) -> Result<(), ConformError> {
-        let expected = match run.reference.guarded_logits(run.tokens)? {
-            Guarded::Escaped(message) => {
-                self.escape(&message);
-                return Ok(());
-            }
-            Guarded::Inside(logits) => logits,
-        };
+        let Some(expected) = self.inside(run.reference.guarded_logits(run.tokens)?) else { return Ok(()) };
         let largest_bootstrapped = run.model.estimate(preset, run.tokens)?.largest_bootstrapped;
         let start = Instant::now();
         let got = run.session.logits(run.model, run.tokens)?;
@@ -98,10 +86,17 @@ impl Budget {
         Ok(())
     }
 
-    fn escape(&mut self, message: &str) {
-        eprintln!("escape: {message}");
-        self.escapes += 1;
-        self.escaped += 1;
+    /// The value, or none for an escape, which is counted.
+    fn inside<T>(&mut self, guarded: Guarded<T>) -> Option<T> {
+        match guarded {
+            Guarded::Inside(value) => Some(value),
+            Guarded::Escaped(message) => {
+                eprintln!("escape: {message}");
+                self.escapes += 1;
+                self.escaped += 1;
+                None
+            }
+        }
     }
 
     /// Adds one prompt's entries tap by tap.
