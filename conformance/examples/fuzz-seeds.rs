@@ -13,8 +13,9 @@ use touchstone_ckks::ckks::serialise::{
 };
 use touchstone_ckks::ckks::{encrypt_secret, encryption_stream_keys};
 use touchstone_ckks::{
-    Complex64, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, Security, Seed,
+    Ciphertext, Complex64, Context, Encoder, EvaluationKeys, Evaluator, KeyGenerator, Parameters, Security, Seed,
 };
+use touchstone_llm::circuit::{LayerCache, State};
 use touchstone_spec::artifact::{Polynomials, Stream};
 use touchstone_spec::hexfloat::HexFloat;
 use touchstone_spec::protocol::{
@@ -95,9 +96,20 @@ fn objects(corpus: &Corpus, preset: &str) -> Done {
     let mut bytes = Vec::new();
     write_ciphertexts(&mut bytes, &context, &[fresh.clone(), product])?;
     put("ciphertexts", "product", bytes)?;
+    checkpoint(corpus, preset, &context, &fresh)?;
     let mut bytes = Vec::new();
     write_fresh_ciphertexts(&mut bytes, &context, &[(fresh, encryption_stream_keys(&context, &seed(), 0, 1))])?;
     put("ciphertexts", "fresh", bytes)
+}
+
+/// A checkpoint with a cache, without its hash.
+fn checkpoint(corpus: &Corpus, preset: &str, context: &Context, ciphertext: &Ciphertext) -> Done {
+    let layer = LayerCache { keys: vec![ciphertext.clone()], values: vec![ciphertext.clone()] };
+    let state = State { next: 1, stream: vec![ciphertext.clone()], kept: vec![layer] };
+    let mut bytes = Vec::new();
+    models::checkpoints(context).write(&mut bytes, &state)?;
+    bytes.truncate(bytes.len() - 32);
+    corpus.add("checkpoint", preset, &bytes)
 }
 
 /// Files of the repository.

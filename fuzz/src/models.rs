@@ -1,5 +1,7 @@
 //! The smallest models, whose files the targets read.
 
+use touchstone_ckks::Context;
+use touchstone_llm::checkpoint::{Checkpoints, Identity};
 use touchstone_spec::artifact::{EncoderConfig, ModelConfig};
 
 /// The smallest decoder; its head is a matrix of its own or the embedding.
@@ -18,4 +20,11 @@ pub fn encoder() -> EncoderConfig {
         "layer_norm_eps": 1e-5, "hidden_act": "gelu",
         "power_softmax": {"p": 4, "eps": 0.01, "eps_on": "mean", "score_scale": 1.0}}"#;
     EncoderConfig::from_json(text).expect("a configuration")
+}
+
+/// Checkpoints of one pass; nothing is kept in their directory.
+pub fn checkpoints(context: &Context) -> Checkpoints {
+    let [model, parameters, plan, input, cache] = ["m", "p", "l", "i", "c"].map(str::to_owned);
+    let identity = Identity { model, parameters, plan, input, cache };
+    Checkpoints::new(&std::env::temp_dir(), context, identity).expect("a directory that exists")
 }

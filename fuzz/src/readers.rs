@@ -3,11 +3,14 @@
 //!
 //! Every function returns whether the bytes were accepted.
 
-use super::models::{decoder, encoder};
+use super::models::{checkpoints, decoder, encoder};
 use cap::Cap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::alloc::System;
+use std::io::Cursor;
+use std::path::Path;
 use std::sync::OnceLock;
 use touchstone_ckks::ckks::serialise::{
     read_ciphertexts, read_evaluation_keys, read_header, read_public_key, read_secret_key, write_ciphertexts,
@@ -34,11 +37,12 @@ const BASE: usize = 1 << 16;
 pub type Check = fn(&[u8]) -> bool;
 
 /// All readers by the name of their target.
-pub const ALL: [(&str, Check); 13] = [
+pub const ALL: [(&str, Check); 14] = [
     ("secret_key", secret_key),
     ("public_key", public_key),
     ("evaluation_keys", evaluation_keys),
     ("ciphertexts", ciphertexts),
+    ("checkpoint", checkpoint),
     ("parameters", parameters),
     ("decoder_config", decoder_config),
     ("encoder_config", encoder_config),
@@ -130,6 +134,21 @@ object!(
     |a: &Vec<touchstone_ckks::Ciphertext>, b: &Vec<touchstone_ckks::Ciphertext>| a == b,
     "Lists of ciphertexts (`r[format.ciphertexts]`)."
 );
+
+/// Checkpoints (`r[generate.resume]`) without the hash at their end: a file with a wrong one is not read any further. A cache of keys and values is read by
+/// the same functions.
+pub fn checkpoint(data: &[u8]) -> bool {
+    let context = &contexts()[0];
+    let own = checkpoints(context);
+    let read = |data: &[u8]| own.read(Cursor::new([data, &Sha256::digest(data)].concat()), Path::new("checkpoint"));
+    let limit = object_limit(context, data) + text_limit(&data[..data.len().min(1 << 16)]);
+    let Ok(state) = limited(limit, || read(data)) else { return false };
+    let mut written = Vec::new();
+    own.write(&mut written, &state).expect("what was read can be written");
+    let again = read(&written[..written.len() - 32]).expect("what was written can be read");
+    assert!(state == again, "another value after writing and reading");
+    true
+}
 
 /// Reads text by `read` within the limit, writes it as JSON and reads it again.
 fn document<T: Serialize + PartialEq>(data: &[u8], read: impl Fn(&str) -> Result<T, SpecError>) -> Option<T> {

@@ -78,6 +78,17 @@ def raised(upper_bits, levels, factors, square_bits, map_bits):
     return 2.0 ** maps[0], [2.0**bits for bits in above + [upper_bits] * (levels - len(above))], factors + 2
 
 
+def descended(targets, upper_bits, last_bits):
+    """The targets with the last one at `last_bits` and, before it, the steps that primes of almost 50 bits need to get down."""
+    lowered, bits = list(targets), last_bits
+    for i in range(len(targets) - 1, -1, -1):
+        if bits >= upper_bits:
+            break
+        lowered[i] = 2.0**bits
+        bits = (bits + MAX_PRIME_BITS) / 2
+    return lowered
+
+
 def failure(log_n, ephemeral, range_, ratio):
     """log2 of the bound of `r[boot.modraise.range]` on the failure probability of a bootstrap; minus infinity if it is 0."""
     if range_ >= (ephemeral + 1) / 2 + 0.25:
@@ -151,7 +162,8 @@ def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, r
                   terms, special, digit_size, security, range_=None, square_bits=None, map_bits=None, special_bits=None):
     """A set with bootstrapping: q_0, StC and user levels, EvalMod, CtS from the bottom up.
 
-    `terms` odd terms make up for the sine. With one of them the scale of the output level follows from the upper section's.
+    `terms` odd terms make up for the sine. With one of them the scale of the output level is that of the upper section's end
+    over the term's coefficient: without `user_bits` it follows from `upper_bits`, with them the last steps descend to it.
     Without `range_` ModRaise cannot fail; `square_bits` and `map_bits` are those of `raised`. The first special prime is above
     q_0, the others have `special_bits`.
     """
@@ -169,8 +181,10 @@ def bootstrapping(name, about, log_n, *, upper_bits, user_bits, levels, ratio, r
     upper = len(radices) + depth + double_angles + (0, 2, 3)[terms - 1]
     top, targets, pair = (upper_scale, [upper_scale] * upper, None) if square_bits is None else \
         raised(upper_bits, upper, len(radices), square_bits, map_bits)
-    upper_chain, upper_scales = steps(primes, top, targets, [pair])
     odd = output(ratio, terms)
+    if terms == 1 and user_bits is not None:
+        targets = descended(targets, upper_bits, user_bits + math.log2(odd[0]))
+    upper_chain, upper_scales = steps(primes, top, targets, [pair])
     output_scale = 2.0**user_bits if terms > 1 else upper_scales[-1] / odd[0]
     user_levels = levels + len(radices)
     user_chain, user_scales = section(primes, output_scale, user_levels)
@@ -235,6 +249,10 @@ PRESETS = [
     bootstrapping("n16-boot-deep", "N = 65536: less precision, 17 levels left, for inference", 16, upper_bits=46.6,
                   user_bits=None, levels=17, ratio=9, radices=[5, 5, 5], ephemeral=32, double_angles=2, degree=46,
                   terms=1, special=8, digit_size=8, security="classical-128", range_=14),
+    bootstrapping("n16-boot-17", "N = 65536: bootstrapping that leaves 17 levels of 40 bits, with larger keys than n16-boot-deep", 16,
+                  upper_bits=49.92, user_bits=40, levels=17, ratio=11, radices=[5, 5, 5], ephemeral=32, double_angles=2,
+                  degree=46, terms=1, special=7, digit_size=7, security="classical-128", range_=14, square_bits=53.8,
+                  map_bits=49.6, special_bits=46.8),
 ]
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ pub enum SecurityClaim {
 pub const CLASSICAL_128_TERNARY: [(u32, u32); 8] =
     [(10, 27), (11, 54), (12, 109), (13, 218), (14, 438), (15, 881), (16, 1747), (17, 3523)];
 
-const PRESETS: [(&str, &str); 15] = [
+const PRESETS: [(&str, &str); 16] = [
     ("toy-n5", include_str!("../params/toy-n5.json")),
     ("toy-n5-deep", include_str!("../params/toy-n5-deep.json")),
     ("toy-n5-deepest", include_str!("../params/toy-n5-deepest.json")),
@@ -122,6 +122,7 @@ const PRESETS: [(&str, &str); 15] = [
     ("n16-leveled", include_str!("../params/n16-leveled.json")),
     ("n16-boot", include_str!("../params/n16-boot.json")),
     ("n16-boot-deep", include_str!("../params/n16-boot-deep.json")),
+    ("n16-boot-17", include_str!("../params/n16-boot-17.json")),
 ];
 
 impl ParameterLiteral {

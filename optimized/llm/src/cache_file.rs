@@ -63,8 +63,8 @@ impl<'a> CacheFile<'a> {
     /// [`LlmError::Io`], or ciphertexts of other parameters.
     pub fn save(&self, cache: &Cache<Ciphertext>) -> Result<()> {
         let header = Header { length: cache.length, ..self.header.clone() };
-        let all = cache.layers.iter().flat_map(|layer| layer.keys.iter().chain(&layer.values));
-        sealed::write((&self.directory, &self.path()), self.context, &header, &all.cloned().collect::<Vec<_>>())
+        let all: Vec<_> = LayerCache::listed(&cache.layers).cloned().collect();
+        sealed::write((&self.directory, &self.path()), self.context, &header, &all)
     }
 
     /// The cache, or none before prefill.
@@ -78,16 +78,11 @@ impl<'a> CacheFile<'a> {
         }
         let (header, all) = sealed::read(&path, self.context, "a key-value cache", |header| self.check(header))?;
         let found = all.len();
-        let parts = found / (2 * self.layers.max(1));
-        if parts == 0 || found != 2 * self.layers * parts {
+        let Some(layers) = LayerCache::of_list(all, self.layers) else {
             let expected = format!("keys and values of {} layers", self.layers);
             return Err(self.refuse("number of ciphertexts", expected, found.to_string()));
-        }
-        let layer = |layer: &[Ciphertext]| {
-            let (keys, values) = layer.split_at(parts);
-            LayerCache { keys: keys.to_vec(), values: values.to_vec() }
         };
-        Ok(Some(Cache { layers: all.chunks(2 * parts).map(layer).collect(), length: header.length }))
+        Ok(Some(Cache { layers, length: header.length }))
     }
 
     fn check(&self, found: &Header) -> Result<()> {

@@ -1,30 +1,33 @@
-//! Checkpoints of a long computation: the encrypted stream at layer boundaries, on disk.
+//! Checkpoints of a long pass: the encrypted stream at layer boundaries, on disk, with the keys and values that the pass keeps.
 //!
-//! A directory belongs to one computation: model, parameters, plan and encrypted input. A checkpoint becomes visible under its
+//! A directory belongs to one pass: model, parameters, plan, encrypted input and the cache that it reads. A checkpoint becomes visible under its
 //! name only once all of it is durable, and the one before is removed only after that: whenever the process is killed,
 //! at least the last complete one is there. Computing is deterministic, so a resumed run gives the same bits.
 //!
-//! File `layer-N.checkpoint`: a line of JSON (format, identity, the block that comes next), a list of ciphertexts (`r[format.ciphertexts]`), the SHA-256 of both.
+//! File `layer-N.checkpoint`: a line of JSON (format, identity, the block that comes next, how many ciphertexts and layers follow), a list of
+//! ciphertexts (`r[format.ciphertexts]`: the stream, then keys and values of every layer in order), the SHA-256 of both.
 
 use crate::artifact::{Matrix, Model, Norm};
 use crate::backend::ckks::Progress;
-use crate::circuit::Circuit;
+use crate::circuit::{Cache, CacheLevels, Circuit, LayerCache, Start, State};
 use crate::error::{LlmError, Result};
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::sealed::{self, PARTIAL, Sha256Writer, hexadecimal};
-use crate::session::Server;
+use crate::session::{Passed, Server, Task};
 use crate::tap::{Decode, Observer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use touchstone_ckks::ckks::serialise::write_ciphertexts;
 use touchstone_ckks::{Ciphertext, Context};
 
-const FORMAT: &str = "touchstone-checkpoint-1";
+const FORMAT: &str = "touchstone-checkpoint-2";
 const SUFFIX: &str = ".checkpoint";
 
-/// Which computation a checkpoint belongs to; hashes are SHA-256 in hexadecimal.
+/// Which pass a checkpoint belongs to; hashes are SHA-256 in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -36,22 +39,46 @@ pub struct Identity {
     pub plan: String,
     /// Hash of the input ciphertexts.
     pub input: String,
+    /// Hash of the cache that the pass reads, or of the pass that it came from; empty without one.
+    pub cache: String,
 }
 
 impl Identity {
-    /// The computation of `circuit` on `input`.
+    /// A pass by a plan on `input`, with the levels of the cache that it keeps, if it does. Which cache it reads is said by
+    /// [`Identity::after`] or [`Identity::behind`].
     ///
     /// # Errors
     /// Ciphertexts of other parameters.
-    pub fn new(context: &Context, model: &Model, plan: &Plan, input: &[Ciphertext]) -> Result<Self> {
-        let mut hash = Sha256Writer::default();
-        write_ciphertexts(&mut hash, context, input)?;
+    pub fn new(
+        context: &Context,
+        model: &Model,
+        (plan, kept): (&Plan, Option<&[CacheLevels]>),
+        input: &[Ciphertext],
+    ) -> Result<Self> {
         Ok(Self {
             model: hash_of_model(model)?,
             parameters: hexadecimal(&context.parameters().fingerprint()),
-            plan: format!("{:?} {:?}", plan.blocks, plan.head),
-            input: hexadecimal(&hash.finish()),
+            plan: format!("{:?} {:?} {:?}", plan.blocks, plan.head, kept),
+            input: hash_of_ciphertexts(context, input.iter())?,
+            cache: String::new(),
         })
+    }
+
+    /// With the cache that another pass leaves: computing is deterministic, so that pass stands for its cache.
+    ///
+    /// # Errors
+    /// None that a reader could cause.
+    pub fn after(self, pass: &Self) -> Result<Self> {
+        let json = serde_json::to_vec(pass).map_err(|error| LlmError::io(Path::new("identity"))(error.into()))?;
+        Ok(Self { cache: hexadecimal(&Sha256::digest(json)), ..self })
+    }
+
+    /// With a cache at hand.
+    ///
+    /// # Errors
+    /// Ciphertexts of other parameters.
+    pub fn behind(self, context: &Context, cache: &Cache<Ciphertext>) -> Result<Self> {
+        Ok(Self { cache: hash_of_ciphertexts(context, LayerCache::listed(&cache.layers))?, ..self })
     }
 
     /// The first field in which `found` differs: name, expected, got.
@@ -61,6 +88,7 @@ impl Identity {
             ("parameters", &self.parameters, &found.parameters),
             ("plan", &self.plan, &found.plan),
             ("encrypted input", &self.input, &found.input),
+            ("key-value cache", &self.cache, &found.cache),
         ];
         let differs = fields.into_iter().find(|(_, own, other)| own != other);
         differs.map(|(name, own, other)| (name, own.as_str(), other.as_str()))
@@ -75,9 +103,13 @@ struct Header {
     identity: Identity,
     /// The block that comes next; one more than the number of blocks if this is the result.
     next: usize,
+    /// Ciphertexts of the stream, or of the result.
+    stream: usize,
+    /// Layers whose keys and values follow them.
+    kept: usize,
 }
 
-/// The checkpoints of one computation in a directory.
+/// The checkpoints of one pass in a directory.
 #[derive(Debug)]
 pub struct Checkpoints {
     directory: PathBuf,
@@ -86,7 +118,7 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints of a computation in `directory`, which is made if it is missing.
+    /// The checkpoints of a pass in `directory`, which is made if it is missing.
     ///
     /// # Errors
     /// [`LlmError::Io`].
@@ -95,51 +127,74 @@ impl Checkpoints {
         Ok(Self { directory: directory.to_owned(), context: context.clone(), identity })
     }
 
-    /// [`Server::compute`] that saves the stream after each block, the result last, and goes on from what is saved.
+    /// The pass that they belong to.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// [`Server::pass`] on `input` that saves the stream after each block, the result last, and goes on from what is saved.
     ///
     /// # Errors
-    /// As [`Server::compute`]; [`LlmError::File`] for a checkpoint that is damaged or belongs to another computation, naming what
+    /// As [`Server::pass`]; [`LlmError::File`] for a checkpoint that is damaged or belongs to another pass, naming what
     /// differs; [`LlmError::Io`].
     pub fn compute(
         &self,
         server: &Server,
         circuit: &Circuit<'_>,
-        plan: &Plan,
+        task: Task<'_>,
         input: &[Ciphertext],
         progress: &Progress<'_>,
-    ) -> Result<(Vec<Ciphertext>, Profile)> {
-        let result = plan.blocks.len() + 1;
-        let mut saving = Saving(self);
-        let (logits, profile) = match self.latest()? {
-            Some((next, saved)) if next == result => {
-                return Ok((saved, Profile::new(self.context.parameters())));
+    ) -> Result<(Passed, Profile)> {
+        let start = match self.latest()? {
+            Some(state) if state.next == result_of(circuit) => {
+                return Ok((result(circuit, state), Profile::new(self.context.parameters())));
             }
-            Some((next, stream)) => server.resume(circuit, plan, next, stream, &mut saving, progress)?,
-            None => server.compute(circuit, plan, input, &mut saving, progress)?,
+            saved => saved.map_or(Start::Input(input), Start::Saved),
         };
-        self.save(result, &logits)?;
-        Ok((logits, profile))
+        let (passed, profile) = server.pass(circuit, task, start, &mut Saving(self), progress)?;
+        let kept = passed.cache.as_ref().map_or(&[][..], |cache| &cache.layers);
+        self.save(result_of(circuit), &passed.logits, kept)?;
+        Ok((passed, profile))
     }
 
-    /// The furthest checkpoint: the next block, and the stream before it.
+    /// The result, if it is there; without its cache after [`Checkpoints::forget_cache`].
     ///
     /// # Errors
-    /// [`LlmError::File`] if it is damaged or belongs to another computation; [`LlmError::Io`].
-    pub fn latest(&self) -> Result<Option<(usize, Vec<Ciphertext>)>> {
-        let Some((next, path)) = self.files()?.into_iter().max() else { return Ok(None) };
-        let stream = self.load(&path, next)?;
-        Ok(Some((next, stream)))
+    /// As [`Checkpoints::latest`].
+    pub fn finished(&self, circuit: &Circuit<'_>) -> Result<Option<Passed>> {
+        let last = self.latest()?.filter(|state| state.next == result_of(circuit));
+        Ok(last.map(|state| result(circuit, state)))
     }
 
-    /// Makes the stream before block `next` durable, then removes what came before.
+    /// Keeps of a result the logits only: its cache is not needed any more once the result of the pass behind it is durable.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::latest`] and [`Checkpoints::save`].
+    pub fn forget_cache(&self) -> Result<()> {
+        match self.latest()? {
+            Some(state) if !state.kept.is_empty() => self.save(state.next, &state.stream, &[]),
+            _ => Ok(()),
+        }
+    }
+
+    /// The furthest checkpoint.
+    ///
+    /// # Errors
+    /// [`LlmError::File`] if it is damaged or belongs to another pass; [`LlmError::Io`].
+    pub fn latest(&self) -> Result<Option<State<Ciphertext>>> {
+        self.files()?.into_iter().max().map(|(next, path)| self.load(&path, next)).transpose()
+    }
+
+    /// Makes the stream before block `next` durable, with keys and values of the layers before, then removes what came before.
     ///
     /// # Errors
     /// [`LlmError::Io`], or ciphertexts of other parameters.
-    pub fn save(&self, next: usize, stream: &[Ciphertext]) -> Result<()> {
+    pub fn save(&self, next: usize, stream: &[Ciphertext], kept: &[LayerCache<Ciphertext>]) -> Result<()> {
         let earlier = self.files()?;
         let path = self.directory.join(format!("layer-{next}{SUFFIX}"));
-        let header = Header { format: FORMAT.to_owned(), identity: self.identity.clone(), next };
-        sealed::write((&self.directory, &path), &self.context, &header, stream)?;
+        let header = self.header(next, stream, kept);
+        sealed::write((&self.directory, &path), &self.context, &header, &listed(stream, kept))?;
         for (_, old) in earlier.into_iter().filter(|(_, old)| *old != path) {
             std::fs::remove_file(&old).map_err(LlmError::io(&old))?;
         }
@@ -168,24 +223,52 @@ impl Checkpoints {
         std::fs::remove_dir(&self.directory).map_err(LlmError::io(&self.directory))
     }
 
-    fn load(&self, path: &Path, next: usize) -> Result<Vec<Ciphertext>> {
+    fn header(&self, next: usize, stream: &[Ciphertext], kept: &[LayerCache<Ciphertext>]) -> Header {
+        let (format, identity) = (FORMAT.to_owned(), self.identity.clone());
+        Header { format, identity, next, stream: stream.len(), kept: kept.len() }
+    }
+
+    fn load(&self, path: &Path, next: usize) -> Result<State<Ciphertext>> {
+        let state = self.read(File::open(path).map_err(LlmError::io(path))?, path)?;
+        if state.next != next {
+            return Err(refuse(path, "next block", &next.to_string(), &state.next.to_string()));
+        }
+        Ok(state)
+    }
+
+    /// Writes the bytes of a checkpoint.
+    ///
+    /// # Errors
+    /// Those of the writer, or ciphertexts of other parameters.
+    pub fn write(&self, out: &mut impl Write, state: &State<Ciphertext>) -> Result<()> {
+        let header = self.header(state.next, &state.stream, &state.kept);
+        sealed::write_to(out, (&self.context, Path::new("checkpoint")), &header, &listed(&state.stream, &state.kept))
+    }
+
+    /// Reads the bytes of a checkpoint; `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::latest`].
+    pub fn read(&self, source: impl Read + Seek, path: &Path) -> Result<State<Ciphertext>> {
         let check = |header: &Header| {
-            let refuse = |operation: &str, expected: &str, got: &str| {
-                let (operation, expected, got) = (operation.to_owned(), expected.to_owned(), got.to_owned());
-                Err(LlmError::File { file: path.display().to_string(), operation, expected, got })
-            };
             if header.format != FORMAT {
-                return refuse("format", FORMAT, &header.format);
+                return Err(refuse(path, "format", FORMAT, &header.format));
             }
-            if let Some((what, expected, got)) = self.identity.difference(&header.identity) {
-                return refuse(&format!("{what} of the checkpoint's computation"), expected, got);
+            match self.identity.difference(&header.identity) {
+                Some((what, expected, got)) => {
+                    Err(refuse(path, &format!("{what} of the checkpoint's pass"), expected, got))
+                }
+                None => Ok(()),
             }
-            if header.next != next {
-                return refuse("next block", &next.to_string(), &header.next.to_string());
-            }
-            Ok(())
         };
-        Ok(sealed::read(path, &self.context, "a checkpoint", check)?.1)
+        let (header, mut stream) = sealed::read_from(source, (&self.context, path), "a checkpoint", check)?;
+        let (found, Header { next, stream: length, kept, .. }) = (stream.len(), header);
+        let layers = if length <= found { LayerCache::of_list(stream.split_off(length), kept) } else { None };
+        let kept = layers.ok_or_else(|| {
+            let expected = format!("{length} ciphertexts, and keys and values of {kept} layers");
+            refuse(path, "number of ciphertexts", &expected, &found.to_string())
+        })?;
+        Ok(State { next, stream, kept })
     }
 
     /// Complete checkpoints: the next block and the file.
@@ -215,9 +298,34 @@ impl Observer<Ciphertext> for Saving<'_> {
         Ok(())
     }
 
-    fn boundary(&mut self, next: usize, stream: &[Ciphertext]) -> Result<()> {
-        self.0.save(next, stream)
+    fn boundary(&mut self, next: usize, stream: &[Ciphertext], kept: &[LayerCache<Ciphertext>]) -> Result<()> {
+        self.0.save(next, stream, kept)
     }
+}
+
+/// What stands for the next block in the checkpoint of a result.
+fn result_of(circuit: &Circuit<'_>) -> usize {
+    circuit.model().layers.len() + 1
+}
+
+/// What a file holds.
+fn listed(stream: &[Ciphertext], kept: &[LayerCache<Ciphertext>]) -> Vec<Ciphertext> {
+    stream.iter().chain(LayerCache::listed(kept)).cloned().collect()
+}
+
+fn refuse(path: &Path, operation: &str, expected: &str, got: &str) -> LlmError {
+    let (operation, expected, got) = (operation.to_owned(), expected.to_owned(), got.to_owned());
+    LlmError::File { file: path.display().to_string(), operation, expected, got }
+}
+
+fn result(circuit: &Circuit<'_>, State { stream, kept, .. }: State<Ciphertext>) -> Passed {
+    Passed { logits: stream, cache: (!kept.is_empty()).then(|| circuit.cache(kept)) }
+}
+
+fn hash_of_ciphertexts<'a>(context: &Context, list: impl Iterator<Item = &'a Ciphertext>) -> Result<String> {
+    let mut hash = Sha256Writer::default();
+    write_ciphertexts(&mut hash, context, &list.cloned().collect::<Vec<_>>())?;
+    Ok(hexadecimal(&hash.finish()))
 }
 
 /// Hash of everything that a model computes with.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use touchstone_ckks::ckks::serialise::{read_ciphertexts, write_ciphertexts};
 use touchstone_ckks::{Ciphertext, Context};
@@ -25,32 +25,42 @@ pub(crate) fn write<H: Serialize>(
     ciphertexts: &[Ciphertext],
 ) -> Result<()> {
     let partial = directory.join(PARTIAL);
-    let file = File::create(&partial).map_err(LlmError::io(&partial))?;
-    let file = fill(file, (context, &partial), header, ciphertexts)?;
+    let mut out = BufWriter::new(File::create(&partial).map_err(LlmError::io(&partial))?);
+    write_to(&mut out, (context, &partial), header, ciphertexts)?;
+    let file = out.into_inner().map_err(|error| LlmError::io(&partial)(error.into_error()))?;
     file.sync_all().map_err(LlmError::io(&partial))?;
     std::fs::rename(&partial, path).map_err(LlmError::io(path))?;
     sync_directory(directory)
 }
 
-fn fill<H: Serialize>(
-    file: File,
+/// The bytes of a file; its name is for errors.
+pub(crate) fn write_to<H: Serialize>(
+    out: &mut impl Write,
     (context, path): (&Context, &Path),
     header: &H,
     ciphertexts: &[Ciphertext],
-) -> Result<File> {
+) -> Result<()> {
     let header = serde_json::to_string(header).map_err(|error| LlmError::io(path)(error.into()))?;
-    let mut out = Hashed { inner: BufWriter::new(file), hash: Sha256::new() };
+    let mut out = Hashed { inner: out, hash: Sha256::new() };
     writeln!(out, "{header}").map_err(LlmError::io(path))?;
     write_ciphertexts(&mut out, context, ciphertexts)?;
-    let (mut inner, hash) = (out.inner, out.hash.finalize());
-    inner.write_all(&hash).map_err(LlmError::io(path))?;
-    inner.into_inner().map_err(|error| LlmError::io(path)(error.into_error()))
+    out.inner.write_all(&out.hash.finalize()).map_err(LlmError::io(path))
 }
 
-/// Reads a file whose hash is checked first, then its header, by `check`, and only then ciphertexts.
+/// Reads a file: [`read_from`].
 pub(crate) fn read<H: DeserializeOwned>(
     path: &Path,
     context: &Context,
+    what: &str,
+    check: impl FnOnce(&H) -> Result<()>,
+) -> Result<(H, Vec<Ciphertext>)> {
+    read_from(File::open(path).map_err(LlmError::io(path))?, (context, path), what, check)
+}
+
+/// Reads the bytes of a file, whose hash is checked first, then the header, by `check`, and only then ciphertexts.
+pub(crate) fn read_from<H: DeserializeOwned>(
+    mut file: impl Read + Seek,
+    (context, path): (&Context, &Path),
     what: &str,
     check: impl FnOnce(&H) -> Result<()>,
 ) -> Result<(H, Vec<Ciphertext>)> {
@@ -58,9 +68,9 @@ pub(crate) fn read<H: DeserializeOwned>(
         let (operation, expected, got) = (operation.to_owned(), expected.to_owned(), got.to_owned());
         LlmError::File { file: path.display().to_string(), operation, expected, got }
     };
-    let mut file = File::open(path).map_err(LlmError::io(path))?;
-    let size = file.metadata().map_err(LlmError::io(path))?.len();
+    let size = file.seek(SeekFrom::End(0)).map_err(LlmError::io(path))?;
     let body = size.checked_sub(HASH_BYTES).ok_or_else(|| refuse("size", what, &size.to_string()))?;
+    file.rewind().map_err(LlmError::io(path))?;
     let hash = copy_hash(&mut (&mut file).take(body)).map_err(LlmError::io(path))?;
     let mut stored = [0; HASH_BYTES as usize];
     file.read_exact(&mut stored).map_err(LlmError::io(path))?;

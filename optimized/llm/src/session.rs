@@ -4,7 +4,7 @@ use crate::backend::ckks::{Encrypted, Progress};
 use crate::backend::dry::KeyPlan;
 use crate::backend::slots::{Predicted, Predictions};
 use crate::bounds::{Bounds, compose};
-use crate::circuit::{Cache, Circuit};
+use crate::circuit::{Cache, CacheLevels, Circuit, Keeping, Start};
 use crate::error::{LlmError, Result};
 use crate::generation::Generation;
 use crate::plan::Plan;
@@ -141,67 +141,79 @@ impl Server {
         observer: &mut O,
         progress: &Progress<'_>,
     ) -> Result<(Vec<Ciphertext>, Profile)> {
-        check_input((circuit.layout().parts, plan), input)?;
-        let backend = self.backend(progress);
-        let logits = circuit.run(&backend, plan, input, observer)?;
-        Ok((logits, backend.profile()))
+        let (passed, profile) = self.pass(circuit, Task::Whole(plan), Start::Input(input), observer, progress)?;
+        Ok((passed.logits, profile))
     }
 
-    /// Runs the circuit on an encrypted prompt and keeps its keys and values (`r[generate.prefill]`).
+    /// Runs any pass of a circuit, from its input or from where it stopped.
     ///
     /// # Errors
-    /// As [`Server::compute`].
-    pub fn prefill<O: Observer<Ciphertext>>(
+    /// As [`Server::compute`] and [`Circuit::pass`].
+    pub fn pass<O: Observer<Ciphertext>>(
         &self,
         circuit: &Circuit<'_>,
-        generation: &Generation,
-        input: &[Ciphertext],
+        task: Task<'_>,
+        start: Start<'_, Ciphertext>,
         observer: &mut O,
         progress: &Progress<'_>,
-    ) -> Result<(Vec<Ciphertext>, Cache<Ciphertext>, Profile)> {
-        check_input((circuit.layout().parts, &generation.prefill), input)?;
+    ) -> Result<(Passed, Profile)> {
+        if let Start::Input(input) = &start {
+            check_input((circuit.layout().parts, task.plan()), input)?;
+        }
         let backend = self.backend(progress);
-        let plan = (&generation.prefill, Some(generation.cache.as_slice()));
-        let (logits, cache) = circuit.prefill(&backend, plan, input, observer)?;
-        Ok((logits, cache, backend.profile()))
+        let (logits, kept) = circuit.pass(&backend, task.plan(), task.keeping(), start, observer)?;
+        let cache = task.cache_levels().is_some().then(|| circuit.cache(kept));
+        Ok((Passed { logits, cache }, backend.profile()))
+    }
+}
+
+/// What a server computes in one pass.
+#[derive(Clone, Copy, Debug)]
+pub enum Task<'t> {
+    /// The logits of a text, without a cache.
+    Whole(&'t Plan),
+    /// The prompt of a generation (`r[generate.prefill]`), on the circuit of its length.
+    Prefill(&'t Generation),
+    /// One token behind a cache (`r[generate.step]`), on the circuit of [`Generation::step`].
+    Step(&'t Generation, &'t Cache<Ciphertext>),
+}
+
+impl<'t> Task<'t> {
+    /// Where levels go.
+    #[must_use]
+    pub fn plan(&self) -> &'t Plan {
+        match self {
+            Self::Whole(plan) => plan,
+            Self::Prefill(generation) => &generation.prefill,
+            Self::Step(generation, _) => &generation.decode,
+        }
     }
 
-    /// Runs one decoding step, the circuit of [`Generation::step`]: logits, and the cache with the new token
-    /// (`r[generate.step]`).
-    ///
-    /// # Errors
-    /// As [`Server::compute`] and [`Circuit::decode`].
-    pub fn decode<O: Observer<Ciphertext>>(
-        &self,
-        circuit: &Circuit<'_>,
-        generation: &Generation,
-        (cache, input): (&Cache<Ciphertext>, &[Ciphertext]),
-        observer: &mut O,
-        progress: &Progress<'_>,
-    ) -> Result<(Vec<Ciphertext>, Cache<Ciphertext>, Profile)> {
-        check_input((circuit.layout().parts, &generation.decode), input)?;
-        let backend = self.backend(progress);
-        let (logits, cache) = circuit.decode(&backend, &generation.decode, cache, input, observer)?;
-        Ok((logits, cache, backend.profile()))
+    /// Levels at which keys and values are kept, if they are.
+    #[must_use]
+    pub fn cache_levels(&self) -> Option<&'t [CacheLevels]> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Prefill(generation) | Self::Step(generation, _) => Some(&generation.cache),
+        }
     }
 
-    /// Goes on from the stream before block `layer`, as an observer of [`Server::compute`] received it.
-    ///
-    /// # Errors
-    /// As [`Circuit::run_from`].
-    pub fn resume<O: Observer<Ciphertext>>(
-        &self,
-        circuit: &Circuit<'_>,
-        plan: &Plan,
-        layer: usize,
-        stream: Vec<Ciphertext>,
-        observer: &mut O,
-        progress: &Progress<'_>,
-    ) -> Result<(Vec<Ciphertext>, Profile)> {
-        let backend = self.backend(progress);
-        let logits = circuit.run_from(&backend, plan, layer, stream, observer)?;
-        Ok((logits, backend.profile()))
+    fn keeping(&self) -> Keeping<'t, Ciphertext> {
+        match self {
+            Self::Whole(_) => Keeping::Nothing,
+            Self::Prefill(generation) => Keeping::Prompt(Some(&generation.cache)),
+            Self::Step(_, cache) => Keeping::Step(cache),
+        }
     }
+}
+
+/// Results of one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passed {
+    /// Ciphertexts of the logits.
+    pub logits: Vec<Ciphertext>,
+    /// What the next step reads, if the pass keeps it.
+    pub cache: Option<Cache<Ciphertext>>,
 }
 
 /// Refuses ciphertexts of another number or level than the plan's.

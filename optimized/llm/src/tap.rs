@@ -1,5 +1,6 @@
 //! Taps: the named values of `r[model.taps]`, and how to read them out of slots.
 
+use crate::circuit::LayerCache;
 use crate::error::Result;
 use num_complex::Complex64;
 
@@ -81,11 +82,12 @@ pub trait Observer<C> {
     /// Called before [`Observer::tap`] where a circuit runs several prompts: the tap is that of prompt `index`.
     fn prompt(&mut self, _index: usize) {}
 
-    /// Called after each block with what the next one, number `next`, starts from: enough to go on from there later.
+    /// Called after each block with what the next one, number `next`, starts from, and the keys and values that the pass has kept so far:
+    /// a [`State`](crate::circuit::State), to go on from there later.
     ///
     /// # Errors
     /// Whatever the observer runs into; the circuit stops.
-    fn boundary(&mut self, _next: usize, _stream: &[C]) -> Result<()> {
+    fn boundary(&mut self, _next: usize, _stream: &[C], _kept: &[LayerCache<C>]) -> Result<()> {
         Ok(())
     }
 }

@@ -221,7 +221,7 @@ impl<'a> BatchedCircuit<'a> {
         for (layer, block) in plan.blocks.iter().enumerate() {
             backend.layer(Some(layer));
             x = run.block(layer, x, *block, plan.entry(layer + 1))?;
-            run.observer.boundary(layer + 1, &x)?;
+            run.observer.boundary(layer + 1, &x, &[])?;
         }
         backend.layer(None);
         run.head(x, plan.head)

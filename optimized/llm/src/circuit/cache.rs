@@ -26,9 +26,30 @@ pub struct CacheLevels {
 
 /// Keys and values of one layer, one ciphertext per part each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LayerCache<C> {
-    pub(crate) keys: Vec<C>,
-    pub(crate) values: Vec<C>,
+pub struct LayerCache<C> {
+    /// Of all tokens so far.
+    pub keys: Vec<C>,
+    /// Of all tokens so far.
+    pub values: Vec<C>,
+}
+
+impl<C> LayerCache<C> {
+    /// The keys and then the values of every layer in order.
+    pub(crate) fn listed(layers: &[Self]) -> impl Iterator<Item = &C> {
+        layers.iter().flat_map(|layer| layer.keys.iter().chain(&layer.values))
+    }
+
+    /// Takes a list of [`LayerCache::listed`] apart; none if it is not one of this many layers.
+    pub(crate) fn of_list(list: Vec<C>, layers: usize) -> Option<Vec<Self>> {
+        let lists = layers.max(1).checked_mul(2)?;
+        let parts = list.len() / lists;
+        if list.len() != lists * parts || (parts == 0) != (layers == 0) {
+            return None;
+        }
+        let mut list = list.into_iter();
+        let mut next = || list.by_ref().take(parts).collect();
+        Some((0..layers).map(|_| LayerCache { keys: next(), values: next() }).collect())
+    }
 }
 
 /// Keys and values of all layers for the live tokens.
@@ -40,6 +61,40 @@ pub struct Cache<C> {
 
 /// Ciphertexts of logits, and the cache that the next step reads.
 pub type WithCache<C> = (Vec<C>, Cache<C>);
+/// Ciphertexts of logits, and what a pass kept of every layer: nothing if it keeps nothing.
+pub type WithLayers<C> = (Vec<C>, Vec<LayerCache<C>>);
+
+/// What a pass does about keys and values.
+#[derive(Clone, Copy, Debug)]
+pub enum Keeping<'p, C> {
+    /// Nothing.
+    Nothing,
+    /// Keeps those of the prompt, at the given levels by layer or, without, as high as they come. Only here the server must know
+    /// the length of the prompt (`r[generate.length]`).
+    Prompt(Option<&'p [CacheLevels]>),
+    /// Reads those of earlier tokens and extends them by the new one's.
+    Step(&'p Cache<C>),
+}
+
+/// Where a pass stands between two blocks: enough to go on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State<C> {
+    /// The block that comes next.
+    pub next: usize,
+    /// What it starts from, one ciphertext per part.
+    pub stream: Vec<C>,
+    /// Keys and values of the blocks before, of a pass that keeps them.
+    pub kept: Vec<LayerCache<C>>,
+}
+
+/// Where a pass begins.
+#[derive(Clone, Debug)]
+pub enum Start<'s, C> {
+    /// At the encrypted input.
+    Input(&'s [C]),
+    /// Where an earlier run of it stopped.
+    Saved(State<C>),
+}
 
 impl<C> Cache<C> {
     /// Live tokens: the next one has this position.
@@ -75,6 +130,16 @@ pub(super) enum Memory<'c, C> {
     Extend { layers: &'c [LayerCache<C>], next: &'c mut Vec<LayerCache<C>> },
 }
 
+impl<C> Memory<'_, C> {
+    /// What has been kept so far.
+    pub(super) fn kept(&self) -> &[LayerCache<C>] {
+        match self {
+            Self::None => &[],
+            Self::Fill { next, .. } | Self::Extend { next, .. } => next,
+        }
+    }
+}
+
 impl<'a> Circuit<'a> {
     /// The circuit of a decoding step for the token at `position`, on a cache at the given levels: the token at all positions of
     /// the packing, taps of one token.
@@ -102,10 +167,8 @@ impl<'a> Circuit<'a> {
         input: &[B::Ct],
         observer: &mut O,
     ) -> Result<WithCache<B::Ct>> {
-        let mut next = Vec::new();
-        let memory = Memory::Fill { levels, next: &mut next };
-        let logits = Run { circuit: self, backend, observer, memory }.whole(plan, input)?;
-        Ok((logits, Cache { layers: next, length: self.prompt }))
+        let (logits, kept) = self.pass(backend, plan, Keeping::Prompt(levels), Start::Input(input), observer)?;
+        Ok((logits, self.cache(kept)))
     }
 
     /// Runs a decoding step: the ciphertexts of the logits, and the cache with the new token.
@@ -121,11 +184,69 @@ impl<'a> Circuit<'a> {
         input: &[B::Ct],
         observer: &mut O,
     ) -> Result<WithCache<B::Ct>> {
-        self.check_cache(cache, |ct| backend.level(ct))?;
-        let mut next = Vec::new();
-        let memory = Memory::Extend { layers: &cache.layers, next: &mut next };
-        let logits = Run { circuit: self, backend, observer, memory }.whole(plan, input)?;
-        Ok((logits, Cache { layers: next, length: cache.length + 1 }))
+        let (logits, kept) = self.pass(backend, plan, Keeping::Step(cache), Start::Input(input), observer)?;
+        Ok((logits, self.cache(kept)))
+    }
+
+    /// Any pass, from its beginning or from where it stopped: the ciphertexts of the logits, and what is kept of every layer.
+    ///
+    /// # Errors
+    /// As [`Circuit::run`], [`Circuit::prefill`] and [`Circuit::decode`]; [`LlmError::Operand`] for a state of another circuit.
+    pub fn pass<B: Backend, O: Observer<B::Ct>>(
+        &self,
+        backend: &B,
+        plan: &Plan,
+        keeping: Keeping<'_, B::Ct>,
+        mut start: Start<'_, B::Ct>,
+        observer: &mut O,
+    ) -> Result<WithLayers<B::Ct>> {
+        let mut kept = match &mut start {
+            Start::Input(_) => Vec::new(),
+            Start::Saved(state) => {
+                self.check_state(state, !matches!(keeping, Keeping::Nothing))?;
+                std::mem::take(&mut state.kept)
+            }
+        };
+        let memory = match keeping {
+            Keeping::Nothing => Memory::None,
+            Keeping::Prompt(levels) => Memory::Fill { levels, next: &mut kept },
+            Keeping::Step(cache) => {
+                self.check_cache(cache, |ct| backend.level(ct))?;
+                Memory::Extend { layers: &cache.layers, next: &mut kept }
+            }
+        };
+        let mut run = Run { circuit: self, backend, observer, memory };
+        let logits = match start {
+            Start::Input(input) => run.whole(plan, input)?,
+            Start::Saved(state) => run.from(plan, state.next, state.stream)?,
+        };
+        Ok((logits, kept))
+    }
+
+    /// The cache after a pass of this circuit, from what it kept.
+    pub(crate) fn cache<C>(&self, layers: Vec<LayerCache<C>>) -> Cache<C> {
+        Cache { layers, length: self.step.as_ref().map_or(self.prompt, |step| step.position + 1) }
+    }
+
+    /// Refuses to go on from where another circuit stopped.
+    fn check_state<C>(&self, state: &State<C>, keeps: bool) -> Result<()> {
+        let (blocks, parts) = (self.model.layers.len(), self.layout.parts);
+        let (next, stream, kept) = (state.next, state.stream.len(), state.kept.len());
+        let refuse = |expected: String, got: usize| {
+            let operation = "state between two blocks".to_owned();
+            Err(LlmError::Operand { operation, expected, got: got.to_string() })
+        };
+        if next > blocks {
+            return refuse(format!("a next block up to {blocks}"), next);
+        }
+        if stream != parts {
+            return refuse(format!("{parts} ciphertexts"), stream);
+        }
+        let wanted = if keeps { next } else { 0 };
+        if kept != wanted {
+            return refuse(format!("keys and values of {wanted} blocks"), kept);
+        }
+        Ok(())
     }
 
     /// Refuses a cache that this step cannot read.

@@ -27,8 +27,7 @@ mod normal;
 mod places;
 mod weights;
 
-pub(crate) use cache::LayerCache;
-pub use cache::{Cache, CacheLevels, WithCache};
+pub use cache::{Cache, CacheLevels, Keeping, LayerCache, Start, State, WithCache, WithLayers};
 pub(crate) use head::{head_layer, logit_scale};
 pub(crate) use weights::{after_norm, centred, projections, split_qkv};
 
@@ -233,21 +232,6 @@ impl<'a> Circuit<'a> {
         Run { circuit: self, backend, observer, memory: Memory::None }.whole(plan, input)
     }
 
-    /// Goes on from the stream before block `layer`, as [`Observer::boundary`] received it.
-    ///
-    /// # Errors
-    /// As [`Circuit::run`].
-    pub fn run_from<B: Backend, O: Observer<B::Ct>>(
-        &self,
-        backend: &B,
-        plan: &Plan,
-        layer: usize,
-        stream: Vec<B::Ct>,
-        observer: &mut O,
-    ) -> Result<Vec<B::Ct>> {
-        Run { circuit: self, backend, observer, memory: Memory::None }.from(plan, layer, stream)
-    }
-
     /// The rotary factor of a row of a part at a token.
     fn turn(&self, part: usize, row: usize, tau: usize) -> Complex64 {
         self.turn[self.layout.first_pair(part) + self.layout.row_parts(row).0][tau]
@@ -367,7 +351,7 @@ impl<B: Backend, O: Observer<B::Ct>> Run<'_, '_, B, O> {
         for (layer, block) in plan.blocks.iter().enumerate().skip(layer) {
             self.backend.layer(Some(layer));
             x = self.block(layer, x, *block, plan.entry(layer + 1))?;
-            self.observer.boundary(layer + 1, &x)?;
+            self.observer.boundary(layer + 1, &x, self.memory.kept())?;
         }
         self.backend.layer(None);
         self.head(x, plan.head)

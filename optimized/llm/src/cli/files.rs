@@ -17,11 +17,10 @@ use touchstone_ckks::{Ciphertext, Context, EvaluationKey, KeyGenerator};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::cache_file::CacheFile;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::{Circuit, Requirements};
+use touchstone_llm::circuit::{Cache, Circuit, Requirements, Start};
 use touchstone_llm::generation::Generation;
-use touchstone_llm::plan::Plan;
 use touchstone_llm::sampling::argmax;
-use touchstone_llm::session::{Server, encrypt, generate_keys, key_entries, read};
+use touchstone_llm::session::{Server, Task, encrypt, generate_keys, key_entries, read};
 use touchstone_llm::tap::Blind;
 
 /// Arguments of `touchstone keygen`.
@@ -80,7 +79,7 @@ pub struct Compute {
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
     /// Keep encrypted keys and values here: compute a prompt if there are none yet, else the next token behind them
-    #[arg(long, value_name = "DIR", conflicts_with = "checkpoint")]
+    #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
     /// Tokens of the prompt, which a cache must know
     #[arg(long, value_name = "L", requires = "cache")]
@@ -183,21 +182,30 @@ impl Compute {
         let circuit = Circuit::new(&model, context.parameters().slots(), model.config.max_position_embeddings)?;
         let requirements = circuit.requirements(context.parameters())?;
         let server = self.server(&context, &circuit, &requirements)?;
-        let plan = requirements.plan;
+        let task = Task::Whole(&requirements.plan);
+        let (_, checkpoints) = self.pass((&context, &model), (&server, &circuit), task, &input)?;
+        checkpoints.map_or(Ok(()), |checkpoints| Ok(checkpoints.clear()?))
+    }
+
+    /// Computes the logits and makes them durable; checkpoints are still there.
+    fn pass(
+        &self,
+        (context, model): (&Context, &Model),
+        (server, circuit): (&Server, &Circuit<'_>),
+        task: Task<'_>,
+        input: &[Ciphertext],
+    ) -> Result<(Option<Cache<Ciphertext>>, Option<Checkpoints>)> {
         let steps = Steps::new();
         let progress = |step: &'static str| steps.enter(step);
-        let checkpoints = self.checkpoints(&context, &model, &plan, &input)?;
-        let (logits, _) = match &checkpoints {
-            Some(checkpoints) => checkpoints.compute(&server, &circuit, &plan, &input, &progress),
-            None => server.compute(&circuit, &plan, &input, &mut Blind, &progress),
+        let checkpoints = self.checkpoints((context, model), task, input)?;
+        let (passed, _) = match &checkpoints {
+            Some(checkpoints) => checkpoints.compute(server, circuit, task, input, &progress),
+            None => server.pass(circuit, task, Start::Input(input), &mut Blind, &progress),
         }
         .with_context(|| format!("{}", self.input.display()))?;
-        save(&self.out, |out| Ok(write_ciphertexts(out, &context, &logits)?))?;
-        if let Some(checkpoints) = &checkpoints {
-            File::open(&self.out)?.sync_all().with_context(|| format!("{}", self.out.display()))?;
-            checkpoints.clear()?;
-        }
-        Ok(())
+        save(&self.out, |out| Ok(write_ciphertexts(out, context, &passed.logits)?))?;
+        File::open(&self.out)?.sync_all().with_context(|| format!("{}", self.out.display()))?;
+        Ok((passed.cache, checkpoints))
     }
 
     /// Reads the keys of a computation that fits the memory; what is left holds transforms of bootstrapping.
@@ -216,37 +224,35 @@ impl Compute {
         let prompt = Circuit::new(model, context.parameters().slots(), model.config.max_position_embeddings)?;
         let server = self.server(context, &prompt, &generation.prefilling())?;
         let file = CacheFile::new(directory, context, model, &generation)?;
-        let (steps, slots) = (Steps::new(), context.parameters().slots());
-        let progress = |step: &'static str| steps.enter(step);
-        let computed = match file.load()? {
-            Some(cache) => {
-                let circuit = generation.step(model, slots, cache.length())?;
-                server.decode(&circuit, &generation, (&cache, input), &mut Blind, &progress)
-            }
+        let (slots, cache) = (context.parameters().slots(), file.load()?);
+        let (circuit, task) = match &cache {
+            Some(cache) => (generation.step(model, slots, cache.length())?, Task::Step(&generation, cache)),
             None => {
                 let length = self.length.with_context(|| {
                     format!("--length: expected the tokens of the prompt, since {} has no cache", directory.display())
                 })?;
-                let circuit = Circuit::new(model, slots, length)?;
-                server.prefill(&circuit, &generation, input, &mut Blind, &progress)
+                (Circuit::new(model, slots, length)?, Task::Prefill(&generation))
             }
         };
-        let (logits, cache, _) = computed.with_context(|| format!("{}", self.input.display()))?;
-        // The cache comes last: until it is there, the same step can be run again.
-        save(&self.out, |out| Ok(write_ciphertexts(out, context, &logits)?))?;
-        File::open(&self.out)?.sync_all().with_context(|| format!("{}", self.out.display()))?;
-        Ok(file.save(&cache)?)
+        // The cache comes after the logits: until it is there, the same step can be run again.
+        let (next, checkpoints) = self.pass((context, model), (&server, &circuit), task, input)?;
+        next.as_ref().map_or(Ok(()), |next| file.save(next))?;
+        checkpoints.map_or(Ok(()), |checkpoints| Ok(checkpoints.clear()?))
     }
 
     fn checkpoints(
         &self,
-        context: &Context,
-        model: &Model,
-        plan: &Plan,
+        (context, model): (&Context, &Model),
+        task: Task<'_>,
         input: &[Ciphertext],
     ) -> Result<Option<Checkpoints>> {
         let Some(directory) = &self.checkpoint else { return Ok(None) };
-        Ok(Some(Checkpoints::new(directory, context, Identity::new(context, model, plan, input)?)?))
+        let identity = Identity::new(context, model, (task.plan(), task.cache_levels()), input)?;
+        let identity = match task {
+            Task::Step(_, cache) => identity.behind(context, cache)?,
+            Task::Whole(_) | Task::Prefill(_) => identity,
+        };
+        Ok(Some(Checkpoints::new(directory, context, identity)?))
     }
 }
 

@@ -12,13 +12,13 @@ use touchstone_llm::artifact::Model;
 use touchstone_llm::backend::slots::Predictions;
 use touchstone_llm::bounds::root_sum_square;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::{Cache, Circuit, Requirements};
+use touchstone_llm::circuit::{Cache, CacheLevels, Circuit, Requirements, Start};
 use touchstone_llm::generation::{Generation, Predictor};
 use touchstone_llm::plain::{Functions, forward};
 use touchstone_llm::plan::Plan;
 use touchstone_llm::profile::Profile;
 use touchstone_llm::sampling::Choice;
-use touchstone_llm::session::{Server, bounds, encrypt, evaluation_keys, predict, read};
+use touchstone_llm::session::{Server, Task, bounds, encrypt, evaluation_keys, predict, read};
 use touchstone_llm::tap::Blind;
 
 /// Logits are below `2^7` in size (`r[model.head]` as the circuit scales them): a larger bound on their errors says nothing.
@@ -91,6 +91,8 @@ struct Step<'a> {
     kind: Kind,
     circuit: Circuit<'a>,
     plan: &'a Plan,
+    /// Of the cache that it keeps, if it does.
+    cache_levels: Option<&'a [CacheLevels]>,
     bootstraps: usize,
     /// How many of the last tokens are encrypted.
     fed: usize,
@@ -178,7 +180,7 @@ impl<'a> Client<'a> {
         tokens: &[u32],
         (choice, draw): (Choice, f64),
     ) -> Result<(Vec<f64>, Pass)> {
-        let step = self.step(tokens)?;
+        let step = self.step(number, tokens)?;
         let start = Instant::now();
         self.steps.enter("predicting noise");
         let Forecast { plain, bound, bound_kind, estimate } = self.forecast(&step, tokens)?;
@@ -225,25 +227,31 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The pass that comes next.
-    fn step(&self, tokens: &[u32]) -> Result<Step<'a>> {
+    /// Pass `number`.
+    fn step(&self, number: u16, tokens: &[u32]) -> Result<Step<'a>> {
         let (model, slots, length) = (self.model, self.parameters.slots(), tokens.len());
-        Ok(match (self.plans, &self.cache) {
-            (Plans::Full(needed), _) => {
-                let circuit = Circuit::new(model, slots, length)?;
-                Step { kind: Kind::Full, circuit, plan: &needed.plan, bootstraps: needed.bootstraps, fed: length }
-            }
-            (Plans::Cached(generation), None) => Step {
+        Ok(match self.plans {
+            Plans::Full(needed) => Step {
+                kind: Kind::Full,
+                circuit: Circuit::new(model, slots, length)?,
+                plan: &needed.plan,
+                cache_levels: None,
+                bootstraps: needed.bootstraps,
+                fed: length,
+            },
+            Plans::Cached(generation) if number == 0 => Step {
                 kind: Kind::Prefill,
                 circuit: Circuit::new(model, slots, length)?,
                 plan: &generation.prefill,
+                cache_levels: Some(&generation.cache),
                 bootstraps: generation.prefill_bootstraps,
                 fed: length,
             },
-            (Plans::Cached(generation), Some(cache)) => Step {
+            Plans::Cached(generation) => Step {
                 kind: Kind::Decode,
-                circuit: generation.step(model, slots, cache.length())?,
+                circuit: generation.step(model, slots, length - 1)?,
                 plan: &generation.decode,
+                cache_levels: Some(&generation.cache),
                 bootstraps: generation.decode_bootstraps,
                 fed: 1,
             },
@@ -284,37 +292,52 @@ impl<'a> Client<'a> {
     }
 
     /// The server's part; keeps the cache.
-    fn compute(&mut self, step: &Step<'_>, checkpoint: Option<&Path>, input: &[Ciphertext]) -> Result<Vec<Ciphertext>> {
-        let progress = |part: &'static str| self.steps.enter(part);
-        let (circuit, plan, server) = (&step.circuit, step.plan, &self.server);
-        let (result, cache, profile) = match (self.plans, &self.cache, checkpoint) {
-            (Plans::Cached(generation), None, _) => {
-                let (result, cache, profile) = server.prefill(circuit, generation, input, &mut Blind, &progress)?;
-                (result, Some(cache), profile)
-            }
-            (Plans::Cached(generation), Some(cache), _) => {
-                let (result, cache, profile) =
-                    server.decode(circuit, generation, (cache, input), &mut Blind, &progress)?;
-                (result, Some(cache), profile)
-            }
-            (Plans::Full(_), _, Some(directory)) => {
-                let identity = Identity::new(&self.context, self.model, plan, input)?;
-                let checkpoints = Checkpoints::new(directory, &self.context, identity)?;
-                let (result, profile) = checkpoints.compute(server, circuit, plan, input, &progress)?;
-                self.checkpoints.push(checkpoints);
-                (result, None, profile)
-            }
-            (Plans::Full(_), _, None) => {
-                let (result, profile) = server.compute(circuit, plan, input, &mut Blind, &progress)?;
-                (result, None, profile)
+    fn compute(&mut self, step: &Step<'_>, directory: Option<&Path>, input: &[Ciphertext]) -> Result<Vec<Ciphertext>> {
+        let checkpoints = directory.map(|directory| self.checkpoints_of(step, directory, input)).transpose()?;
+        let saved = checkpoints.as_ref().map(|checkpoints| checkpoints.finished(&step.circuit)).transpose()?.flatten();
+        let passed = match saved {
+            Some(passed) => passed,
+            None => {
+                let progress = |part: &'static str| self.steps.enter(part);
+                let (circuit, server, task) = (&step.circuit, &self.server, self.task(step)?);
+                let (passed, profile) = match &checkpoints {
+                    Some(checkpoints) => checkpoints.compute(server, circuit, task, input, &progress)?,
+                    None => server.pass(circuit, task, Start::Input(input), &mut Blind, &progress)?,
+                };
+                match &mut self.profile {
+                    Some(all) => all.merge(profile),
+                    None => self.profile = Some(profile),
+                }
+                passed
             }
         };
-        self.cache = cache;
-        match &mut self.profile {
-            Some(all) => all.merge(profile),
-            None => self.profile = Some(profile),
+        if let Some(checkpoints) = checkpoints {
+            self.checkpoints.last().map_or(Ok(()), Checkpoints::forget_cache)?;
+            self.checkpoints.push(checkpoints);
         }
-        Ok(result)
+        self.cache = passed.cache;
+        Ok(passed.logits)
+    }
+
+    /// What the server computes in a step.
+    fn task(&self, step: &Step<'_>) -> Result<Task<'_>> {
+        Ok(match (self.plans, step.kind) {
+            (Plans::Full(needed), _) => Task::Whole(&needed.plan),
+            (Plans::Cached(generation), Kind::Decode) => {
+                let cache = self.cache.as_ref().context("expected the key-value cache of the pass before, got none")?;
+                Task::Step(generation, cache)
+            }
+            (Plans::Cached(generation), _) => Task::Prefill(generation),
+        })
+    }
+
+    fn checkpoints_of(&self, step: &Step<'_>, directory: &Path, input: &[Ciphertext]) -> Result<Checkpoints> {
+        let identity = Identity::new(&self.context, self.model, (step.plan, step.cache_levels), input)?;
+        let identity = match self.checkpoints.last().filter(|_| step.kind == Kind::Decode) {
+            Some(before) => identity.after(before.identity())?,
+            None => identity,
+        };
+        Ok(Checkpoints::new(directory, &self.context, identity)?)
     }
 }
 

@@ -8,8 +8,8 @@ use touchstone_ckks::ckks::serialise::{read_ciphertexts, write_ciphertexts};
 use touchstone_ckks::{Ciphertext, Context, EvaluationKeys, KeyGenerator, Parameters, Security, Seed};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::checkpoint::{Checkpoints, Identity};
-use touchstone_llm::circuit::{Circuit, Requirements};
-use touchstone_llm::session::{Server, encrypt, evaluation_keys};
+use touchstone_llm::circuit::{Circuit, Requirements, State};
+use touchstone_llm::session::{Server, Task, encrypt, evaluation_keys};
 use touchstone_llm::tap::Blind;
 
 /// Tells the child process where to work.
@@ -57,7 +57,7 @@ impl Computation {
     }
 
     fn identity(&self) -> Identity {
-        Identity::new(&self.context, &self.model, &self.requirements.plan, &self.input).unwrap()
+        Identity::new(&self.context, &self.model, (&self.requirements.plan, None), &self.input).unwrap()
     }
 
     fn checkpoints(&self, directory: &Path, identity: Identity) -> Checkpoints {
@@ -73,10 +73,10 @@ impl Computation {
     fn resumable(&self, directory: &Path) {
         let checkpoints = self.checkpoints(directory, self.identity());
         let server = Server::new(&self.context, &self.keys, &self.requirements.keys).unwrap();
-        let (logits, _) =
-            checkpoints.compute(&server, &self.circuit(), &self.requirements.plan, &self.input, &|_| ()).unwrap();
+        let task = Task::Whole(&self.requirements.plan);
+        let (passed, _) = checkpoints.compute(&server, &self.circuit(), task, &self.input, &|_| ()).unwrap();
         let file = std::fs::File::create(result(directory)).unwrap();
-        write_ciphertexts(file, &self.context, &logits).unwrap();
+        write_ciphertexts(file, &self.context, &passed.logits).unwrap();
     }
 }
 
@@ -158,19 +158,20 @@ fn a_checkpoint_of_another_computation_or_a_damaged_one_is_refused() {
     let own = computation.identity();
     let checkpoints = computation.checkpoints(directory.path(), own.clone());
     assert!(checkpoints.latest().unwrap().is_none());
-    checkpoints.save(1, &computation.input).unwrap();
-    checkpoints.save(2, &computation.input).unwrap();
+    checkpoints.save(1, &computation.input, &[]).unwrap();
+    checkpoints.save(2, &computation.input, &[]).unwrap();
     // What a kill in the middle of writing leaves behind.
     std::fs::write(directory.path().join("partial"), b"half").unwrap();
-    let (next, stream) = checkpoints.latest().unwrap().unwrap();
-    assert_eq!((next, &stream), (2, &computation.input));
+    let state = checkpoints.latest().unwrap().unwrap();
+    assert_eq!(state, State { next: 2, stream: computation.input.clone(), kept: Vec::new() });
 
     let other = "other".to_owned();
     let strangers = [
         ("model", Identity { model: other.clone(), ..own.clone() }),
         ("parameters", Identity { parameters: other.clone(), ..own.clone() }),
         ("plan", Identity { plan: other.clone(), ..own.clone() }),
-        ("encrypted input", Identity { input: other, ..own.clone() }),
+        ("encrypted input", Identity { input: other.clone(), ..own.clone() }),
+        ("key-value cache", Identity { cache: other, ..own.clone() }),
     ];
     for (what, identity) in strangers {
         let message = computation.checkpoints(directory.path(), identity).latest().unwrap_err().to_string();

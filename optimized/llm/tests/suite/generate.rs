@@ -7,11 +7,11 @@ use touchstone_ckks::{Context, KeyGenerator, Parameters, Security, Seed};
 use touchstone_llm::artifact::Model;
 use touchstone_llm::backend::slots::{Predicted, Predictions};
 use touchstone_llm::bounds::root_sum_square;
-use touchstone_llm::circuit::{Cache, Circuit};
+use touchstone_llm::circuit::{Cache, Circuit, Start};
 use touchstone_llm::generation::{Generation, Predictor};
 use touchstone_llm::plain::{Functions, Pass, forward};
 use touchstone_llm::sampling::argmax;
-use touchstone_llm::session::{DecryptedTaps, Server, encrypt, evaluation_keys, predict};
+use touchstone_llm::session::{DecryptedTaps, Server, Task, encrypt, evaluation_keys, predict};
 use touchstone_llm::tap::{Blind, Tensor};
 
 /// `r[generate.step]`, `r[generate.cache]`: parts, groups of heads and replicas, one and several layers, heads with and without rotary embedding, both kinds of residual,
@@ -125,21 +125,16 @@ fn encrypted(model: &Model, parameters: Parameters, prompt: &[u32], count: usize
         let predictions = predictor.pass(&tokens).unwrap();
         let seed = Seed::insecure(u128::from(SEED) + 1 + pass as u128);
         let mut taps = DecryptedTaps::new(&context, &secret);
-        let next = match &cache {
-            None => {
-                let circuit = Circuit::new(model, slots, tokens.len()).unwrap();
-                let (input, level) = (circuit.input(&tokens).unwrap(), generation.prefill.input_level());
-                let input = encrypt(&context, &public, &input, level, &seed).unwrap();
-                server.prefill(&circuit, &generation, &input, &mut taps, &|_| ()).unwrap().1
-            }
+        let (circuit, task, fed) = match &cache {
+            None => (Circuit::new(model, slots, tokens.len()).unwrap(), Task::Prefill(&generation), 0),
             Some(cache) => {
                 let circuit = generation.step(model, slots, cache.length()).unwrap();
-                let input = circuit.input(&tokens[cache.length()..]).unwrap();
-                let input = encrypt(&context, &public, &input, generation.decode.input_level(), &seed).unwrap();
-                server.decode(&circuit, &generation, (cache, &input), &mut taps, &|_| ()).unwrap().1
+                (circuit, Task::Step(&generation, cache), cache.length())
             }
         };
-        cache = Some(next);
+        let input = circuit.input(&tokens[fed..]).unwrap();
+        let input = encrypt(&context, &public, &input, task.plan().input_level(), &seed).unwrap();
+        cache = server.pass(&circuit, task, Start::Input(&input), &mut taps, &|_| ()).unwrap().0.cache;
         within_bounds(&taps.taps, &predictions);
         let plain = forward(model, &tokens, tokens.len() - 1, Functions::Polynomial).unwrap();
         assert!(plain.escapes.is_empty(), "{:?}", plain.escapes);

@@ -12,3 +12,5 @@ mod packing;
 mod planner;
 mod predicted;
 mod protocol;
+mod resumed;
+mod world;
