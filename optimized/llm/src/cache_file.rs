@@ -3,9 +3,9 @@
 //! One file, `cache`, in a directory; an extended cache takes its place once it is durable, so a killed step can be run again.
 
 use crate::artifact::Model;
-use crate::checkpoint::hash_of_model;
 use crate::circuit::{Cache, LayerCache};
 use crate::error::{LlmError, Result};
+use crate::fingerprint::hash_of_model;
 use crate::generation::Generation;
 use crate::sealed::{self, hexadecimal};
 use serde::{Deserialize, Serialize};

@@ -7,10 +7,10 @@
 //! File `layer-N.checkpoint`: a line of JSON (format, identity, the block that comes next, how many ciphertexts and layers follow), a list of
 //! ciphertexts (`r[format.ciphertexts]`: the stream, then keys and values of every layer in order), the SHA-256 of both.
 
-use crate::artifact::{Matrix, Model, Norm};
 use crate::backend::ckks::Progress;
 use crate::circuit::{Cache, CacheLevels, Circuit, LayerCache, Start, State};
 use crate::error::{LlmError, Result};
+use crate::fingerprint::hash_of_weights;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::sealed::{self, PARTIAL, Sha256Writer, hexadecimal};
@@ -51,12 +51,12 @@ impl Identity {
     /// Ciphertexts of other parameters.
     pub fn new(
         context: &Context,
-        model: &Model,
+        circuit: &Circuit<'_>,
         (plan, kept): (&Plan, Option<&[CacheLevels]>),
         input: &[Ciphertext],
     ) -> Result<Self> {
         Ok(Self {
-            model: hash_of_model(model)?,
+            model: hash_of_weights(circuit)?,
             parameters: hexadecimal(&context.parameters().fingerprint()),
             plan: format!("{:?} {:?} {:?}", plan.blocks, plan.head, kept),
             input: hash_of_ciphertexts(context, input.iter())?,
@@ -326,29 +326,4 @@ fn hash_of_ciphertexts<'a>(context: &Context, list: impl Iterator<Item = &'a Cip
     let mut hash = Sha256Writer::default();
     write_ciphertexts(&mut hash, context, &list.cloned().collect::<Vec<_>>())?;
     Ok(hexadecimal(&hash.finish()))
-}
-
-/// Hash of everything that a model computes with.
-pub(crate) fn hash_of_model(model: &Model) -> Result<String> {
-    let mut hash = Sha256::new();
-    let json = |error: serde_json::Error| LlmError::io(Path::new("model"))(error.into());
-    hash.update(serde_json::to_vec(&model.config).map_err(json)?);
-    hash.update(serde_json::to_vec(&model.polynomials).map_err(json)?);
-    let values = |values: &[f64], hash: &mut Sha256| values.iter().for_each(|x| hash.update(x.to_le_bytes()));
-    let matrix = |matrix: &Matrix<f32>, hash: &mut Sha256| {
-        matrix.data.iter().for_each(|&x| hash.update(f64::from(x).to_le_bytes()));
-    };
-    let norm = |norm: &Norm, hash: &mut Sha256| [&norm.gain, &norm.shift].into_iter().for_each(|x| values(x, hash));
-    matrix(&model.embedding, &mut hash);
-    for layer in &model.layers {
-        norm(&layer.attention_norm, &mut hash);
-        norm(&layer.mlp_norm, &mut hash);
-        for linear in [&layer.qkv, &layer.dense, &layer.up, &layer.down] {
-            matrix(&linear.weight, &mut hash);
-            values(&linear.bias, &mut hash);
-        }
-    }
-    norm(&model.final_norm, &mut hash);
-    matrix(&model.head, &mut hash);
-    Ok(hexadecimal(&hash.finalize()))
 }

@@ -23,6 +23,7 @@ pub mod cache_file;
 pub mod checkpoint;
 pub mod circuit;
 mod error;
+mod fingerprint;
 pub mod generation;
 pub mod layout;
 pub mod plain;

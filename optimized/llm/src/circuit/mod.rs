@@ -150,6 +150,11 @@ impl<'a> Circuit<'a> {
         &self.layout
     }
 
+    /// The encoder whose blocks the model holds, if it is one.
+    pub(crate) fn encoder_model(&self) -> Option<&'a Encoder> {
+        self.encoder
+    }
+
     /// The cheapest plan for a parameter set, and the keys that it uses.
     ///
     /// # Errors

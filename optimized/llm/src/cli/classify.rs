@@ -2,7 +2,7 @@
 
 use super::predicted::Comparison;
 use super::run::{BoundKind, Fidelity, Phases, Run};
-use super::{Steps, describe, encode, peak_bytes, seed};
+use super::{Steps, describe, encode, kept, peak_bytes, seed};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use std::time::Instant;
@@ -11,11 +11,12 @@ use touchstone_ckks::{Context, KeyGenerator, Parameters};
 use touchstone_llm::artifact::Encoder;
 use touchstone_llm::backend::slots::Predictions;
 use touchstone_llm::bounds::FAILURE;
-use touchstone_llm::circuit::{Circuit, Requirements};
+use touchstone_llm::checkpoint::{Checkpoints, Identity};
+use touchstone_llm::circuit::{Circuit, Requirements, Start};
 use touchstone_llm::plain::{Functions, classify};
 use touchstone_llm::profile::Profile;
 use touchstone_llm::sampling::argmax;
-use touchstone_llm::session::{Server, encrypt, evaluation_keys, predict, read};
+use touchstone_llm::session::{Server, Task, encrypt, evaluation_keys, predict, read};
 use touchstone_llm::tap::Blind;
 
 /// What is printed.
@@ -36,7 +37,6 @@ struct Outcome {
 /// Runs the command for a model directory with an encoder.
 pub(super) fn execute(run: &Run) -> Result<()> {
     let start = Instant::now();
-    ensure!(run.checkpoint.is_none(), "--checkpoint: expected a decoder, got an encoder, whose runs are not resumed");
     ensure!(run.max_new_tokens == 1, "--max-new-tokens: expected a decoder, got an encoder, which classifies");
     run.common.start_threads()?;
     let directory = run.common.directory();
@@ -48,7 +48,7 @@ pub(super) fn execute(run: &Run) -> Result<()> {
     let parameters = run.common.parameters()?;
     let steps = Steps::new();
     let work = Work { run, encoder: &encoder, parameters: &parameters, steps: &steps };
-    let (outcome, profile) = work.outcome(tokens, start)?;
+    let (outcome, profile, checkpoints) = work.outcome(tokens, start)?;
     steps.finish();
     if run.json {
         println!("{}", serde_json::to_string(&outcome)?)
@@ -62,7 +62,7 @@ pub(super) fn execute(run: &Run) -> Result<()> {
     if run.profile.printed() {
         outcome.predicted.print_nodes();
     }
-    Ok(())
+    kept::remove(run, checkpoints.as_slice())
 }
 
 /// What all phases share.
@@ -74,7 +74,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn outcome(&self, tokens: Vec<u32>, start: Instant) -> Result<(Outcome, Profile)> {
+    fn outcome(&self, tokens: Vec<u32>, start: Instant) -> Result<(Outcome, Profile, Option<Checkpoints>)> {
         let circuit = Circuit::encoder(self.encoder, self.parameters.slots(), tokens.len())?;
         let requirements = circuit.requirements(self.parameters)?;
         let comparison = Comparison::new(&circuit, self.parameters, &requirements)?;
@@ -84,7 +84,7 @@ impl Work<'_> {
         let begin = Instant::now();
         let predictions = predict(self.parameters, &circuit, &tokens)?;
         phases.predict = begin.elapsed().as_secs_f64();
-        let (logits, profile) =
+        let (logits, profile, checkpoints) =
             self.encrypted(&circuit, &requirements, &tokens, (self.run.cache_bytes(&comparison), &mut phases))?;
         let peak_bytes = peak_bytes();
         let outcome = Outcome {
@@ -99,22 +99,23 @@ impl Work<'_> {
             parameters: describe(self.parameters),
             tokens,
         };
-        Ok((outcome, profile))
+        Ok((outcome, profile, checkpoints))
     }
 
-    /// Decrypted logits of the classes.
+    /// Decrypted logits of the classes, and the checkpoints of a run that has some.
     fn encrypted(
         &self,
         circuit: &Circuit<'_>,
         requirements: &Requirements,
         tokens: &[u32],
         (cache_bytes, phases): (usize, &mut Phases),
-    ) -> Result<(Vec<f64>, Profile)> {
+    ) -> Result<(Vec<f64>, Profile, Option<Checkpoints>)> {
         let (run, steps, plan) = (self.run, self.steps, &requirements.plan);
         let start = Instant::now();
         steps.enter("generating keys");
+        let kept = kept::seed(run)?;
         let context = Context::new(self.parameters.clone())?;
-        let generator = KeyGenerator::new(&context, seed(run.insecure_seed)?);
+        let generator = KeyGenerator::new(&context, seed(kept)?);
         let secret = generator.secret_key();
         let public = generator.public_key(&secret)?;
         let keys = evaluation_keys(&context, &generator, &secret, &requirements.keys)?;
@@ -124,20 +125,29 @@ impl Work<'_> {
 
         let start = Instant::now();
         steps.enter("encrypting");
-        let fresh = seed(run.insecure_seed.map(|seed| seed.wrapping_add(1)))?;
+        let fresh = seed(kept.map(|seed| seed.wrapping_add(1)))?;
         let input = encrypt(&context, &public, &circuit.input(tokens)?, plan.input_level(), &fresh)?;
         phases.encrypt = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
         let recording = run.profile.recording();
-        let (result, profile) = server.compute(circuit, plan, &input, &mut Blind, &|step| steps.enter(step))?;
+        let (task, progress) = (Task::Whole(plan), |step: &'static str| steps.enter(step));
+        let checkpoints = run.checkpoint.as_ref().map(|directory| {
+            let identity = Identity::new(&context, circuit, (plan, None), &input)?;
+            Checkpoints::new(&directory.join("pass-0"), &context, identity)
+        });
+        let checkpoints = checkpoints.transpose()?;
+        let (passed, profile) = match &checkpoints {
+            Some(checkpoints) => checkpoints.compute(&server, circuit, task, &input, &progress)?,
+            None => server.pass(circuit, task, Start::Input(&input), &mut Blind, &progress)?,
+        };
         drop(recording);
         phases.compute = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let logits = read(&context, &secret, &result.iter().collect::<Vec<_>>(), &circuit.logits())?;
+        let logits = read(&context, &secret, &passed.logits.iter().collect::<Vec<_>>(), &circuit.logits())?;
         phases.decrypt = start.elapsed().as_secs_f64();
-        Ok((logits, profile))
+        Ok((logits, profile, checkpoints))
     }
 
     /// Logits against the polynomial model in binary64.

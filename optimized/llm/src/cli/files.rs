@@ -183,21 +183,21 @@ impl Compute {
         let requirements = circuit.requirements(context.parameters())?;
         let server = self.server(&context, &circuit, &requirements)?;
         let task = Task::Whole(&requirements.plan);
-        let (_, checkpoints) = self.pass((&context, &model), (&server, &circuit), task, &input)?;
+        let (_, checkpoints) = self.pass(&context, (&server, &circuit), task, &input)?;
         checkpoints.map_or(Ok(()), |checkpoints| Ok(checkpoints.clear()?))
     }
 
     /// Computes the logits and makes them durable; checkpoints are still there.
     fn pass(
         &self,
-        (context, model): (&Context, &Model),
+        context: &Context,
         (server, circuit): (&Server, &Circuit<'_>),
         task: Task<'_>,
         input: &[Ciphertext],
     ) -> Result<(Option<Cache<Ciphertext>>, Option<Checkpoints>)> {
         let steps = Steps::new();
         let progress = |step: &'static str| steps.enter(step);
-        let checkpoints = self.checkpoints((context, model), task, input)?;
+        let checkpoints = self.checkpoints((context, circuit), task, input)?;
         let (passed, _) = match &checkpoints {
             Some(checkpoints) => checkpoints.compute(server, circuit, task, input, &progress),
             None => server.pass(circuit, task, Start::Input(input), &mut Blind, &progress),
@@ -235,19 +235,19 @@ impl Compute {
             }
         };
         // The cache comes after the logits: until it is there, the same step can be run again.
-        let (next, checkpoints) = self.pass((context, model), (&server, &circuit), task, input)?;
+        let (next, checkpoints) = self.pass(context, (&server, &circuit), task, input)?;
         next.as_ref().map_or(Ok(()), |next| file.save(next))?;
         checkpoints.map_or(Ok(()), |checkpoints| Ok(checkpoints.clear()?))
     }
 
     fn checkpoints(
         &self,
-        (context, model): (&Context, &Model),
+        (context, circuit): (&Context, &Circuit<'_>),
         task: Task<'_>,
         input: &[Ciphertext],
     ) -> Result<Option<Checkpoints>> {
         let Some(directory) = &self.checkpoint else { return Ok(None) };
-        let identity = Identity::new(context, model, (task.plan(), task.cache_levels()), input)?;
+        let identity = Identity::new(context, circuit, (task.plan(), task.cache_levels()), input)?;
         let identity = match task {
             Task::Step(_, cache) => identity.behind(context, cache)?,
             Task::Whole(_) | Task::Prefill(_) => identity,

@@ -3,6 +3,7 @@
 mod batched;
 mod classify;
 mod files;
+mod kept;
 mod passes;
 mod plan;
 mod predicted;

@@ -332,7 +332,7 @@ impl<'a> Client<'a> {
     }
 
     fn checkpoints_of(&self, step: &Step<'_>, directory: &Path, input: &[Ciphertext]) -> Result<Checkpoints> {
-        let identity = Identity::new(&self.context, self.model, (step.plan, step.cache_levels), input)?;
+        let identity = Identity::new(&self.context, &step.circuit, (step.plan, step.cache_levels), input)?;
         let identity = match self.checkpoints.last().filter(|_| step.kind == Kind::Decode) {
             Some(before) => identity.after(before.identity())?,
             None => identity,

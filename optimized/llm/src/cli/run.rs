@@ -1,27 +1,22 @@
 //! `touchstone run`: the whole protocol in one process, and how far its result is from the model in the clear.
 
 use super::batched::{self, BatchOptions};
-use super::files::private;
 use super::passes::{Client, Pass, Plans};
 use super::plan::{bytes, gibibytes};
 use super::predicted::Comparison;
 use super::profile::ProfileOptions;
-use super::{Common, Steps, classify, describe, hexadecimal, peak_bytes, tokenise, within_context};
+use super::{Common, Steps, classify, describe, hexadecimal, kept, peak_bytes, tokenise, within_context};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::ffi::OsString;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use tokenizers::Tokenizer;
 use touchstone_llm::artifact::load_config;
-use touchstone_llm::checkpoint::Checkpoints;
 use touchstone_llm::sampling::{Choice, Draws};
 use touchstone_spec::artifact::AnyConfig;
 
-/// Seed of a run that can be resumed, in hexadecimal: whoever reads it can derive the secret key.
-const SEED_FILE: &str = "client.seed";
 const PROMPT: &str = "Once upon a time there was a poor";
 
 /// Arguments of `touchstone run`.
@@ -171,10 +166,7 @@ impl Run {
             self.max_new_tokens
         );
         let choice = self.choice()?;
-        if let Some(directory) = &self.checkpoint {
-            // A resumed run must make the same keys and the same encryption.
-            self.insecure_seed = Some(kept_seed(directory, self.insecure_seed)?);
-        }
+        self.insecure_seed = kept::seed(&self)?;
         let steps = Steps::new();
         let parameters = self.common.parameters()?;
         let plans = Plans::find(&self, &model, &parameters)?;
@@ -218,11 +210,7 @@ impl Run {
                 predicted.print_nodes();
             }
         }
-        client.checkpoints.iter().try_for_each(Checkpoints::remove)?;
-        if let Some(directory) = &self.checkpoint {
-            std::fs::remove_file(directory.join(SEED_FILE))?;
-        }
-        Ok(())
+        kept::remove(&self, &client.checkpoints)
     }
 
     /// Refuses options that a run of a batch does not have.
@@ -329,39 +317,6 @@ fn print_passes(passes: &[Pass]) {
         seconds().fold(f64::INFINITY, f64::min),
         seconds().fold(0.0, f64::max)
     );
-}
-
-/// The seed that a checkpointed run began with, or a new one, written so that only its owner may read it.
-fn kept_seed(directory: &Path, given: Option<u128>) -> Result<u128> {
-    let path = directory.join(SEED_FILE);
-    if path.exists() {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-        let kept = hexadecimal(text.trim())
-            .map_err(|error| anyhow::anyhow!("{}: expected a seed in hexadecimal, got {error}", path.display()))?;
-        anyhow::ensure!(
-            given.is_none_or(|given| given == kept),
-            "--insecure-seed: expected the seed that {} began with",
-            directory.display()
-        );
-        return Ok(kept);
-    }
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).context("randomness of the operating system")?;
-    let seed = given.unwrap_or(u128::from_le_bytes(bytes));
-    let write = || {
-        std::fs::create_dir_all(directory)?;
-        // A kill must not leave half a seed under the name.
-        let partial = directory.join("client.seed.partial");
-        if partial.exists() {
-            std::fs::remove_file(&partial)?;
-        }
-        let mut file = private().open(&partial)?;
-        write!(file, "{seed:x}")?;
-        file.sync_all()?;
-        std::fs::rename(&partial, &path)
-    };
-    write().with_context(|| format!("{}", path.display()))?;
-    Ok(seed)
 }
 
 pub(super) fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String> {

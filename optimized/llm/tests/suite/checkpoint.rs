@@ -57,7 +57,7 @@ impl Computation {
     }
 
     fn identity(&self) -> Identity {
-        Identity::new(&self.context, &self.model, (&self.requirements.plan, None), &self.input).unwrap()
+        Identity::new(&self.context, &self.circuit(), (&self.requirements.plan, None), &self.input).unwrap()
     }
 
     fn checkpoints(&self, directory: &Path, identity: Identity) -> Checkpoints {

@@ -97,7 +97,7 @@ fn prefill_and_steps_stopped_before_any_block_give_the_same_bits() {
         let input = pair.input(cache.as_ref(), &tokens);
         let whole = pair.pass(cache.as_ref(), &input, &mut Stop { at: usize::MAX, state: None }).unwrap();
         let key = (task.plan(), task.cache_levels());
-        let own = Identity::new(&pair.context, &pair.model, key, &input).unwrap();
+        let own = Identity::new(&pair.context, &circuit, key, &input).unwrap();
         let own = cache.iter().fold(own, |own, cache| own.behind(&pair.context, cache).unwrap());
         for at in 1..=2 {
             let directory = tempfile::tempdir().unwrap();
