@@ -12,7 +12,9 @@ fn bootstrap(criterion: &mut Criterion) {
     use_one_thread();
     let mut group = criterion.benchmark_group("bootstrap");
     group.sample_size(10);
-    for preset in ["n15-boot", "n16-boot", "n16-boot-deep"].into_iter().filter(|preset| is_wanted(preset)) {
+    for preset in
+        ["n15-boot", "n16-boot", "n16-boot-deep", "n16-boot-17"].into_iter().filter(|preset| is_wanted(preset))
+    {
         let parameters = Parameters::preset(preset, Security::Enforce).expect("presets are valid");
         let context = Context::new(parameters).expect("detected kernels run");
         let boot = Bootstrapper::new(&context).expect("the preset has a section for bootstrapping");

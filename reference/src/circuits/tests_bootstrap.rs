@@ -183,10 +183,13 @@ impl Setup {
         let top = self.params.max_level() - boot.coeffs_to_slots.len();
         let at = |steps: usize| self.params.below(top, steps).unwrap();
         let bottom = at(plan.depth());
-        let rho = |level: usize| self.rho(self.params.canonical_scale(level).unwrap());
+        let canonical = |level: usize| self.params.canonical_scale(level).unwrap();
+        let (last, a) = (boot.output_level, boot.output[0].0);
+        // With one coefficient the sine itself ends at the output level, its label not yet replaced.
+        let rho = |level: usize| self.rho(if level == last { a * canonical(level) } else { canonical(level) });
         let cosine = evaluation_deviation(&plan, |steps| rho(at(steps))) * gain(steps);
         let doubling = (1..=steps).map(|done| (rho(bottom - done as usize) * gain(steps - done)).powi(2));
-        let output = self.rho(self.params.canonical_scale(boot.output_level).unwrap());
+        let output = if boot.output.len() > 1 { self.rho(canonical(last)) } else { 0.0 };
         (cosine * cosine + doubling.sum::<f64>()) * unit * unit + output * output
     }
 

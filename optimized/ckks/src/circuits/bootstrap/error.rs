@@ -38,9 +38,8 @@ impl BootstrapError {
         let slots = parameters.slots();
         let variance =
             [chain.slots_to_coeffs(slots), chain.switch(), chain.coeffs_to_slots(slots), chain.sine(&eval_mod)];
-        let output = model.slot_std(model.rounding(), eval_mod.label);
         Ok(Self {
-            deviation: (variance.iter().sum::<f64>() + output * output).sqrt(),
+            deviation: variance.iter().sum::<f64>().sqrt(),
             approximation: cosine_error(boot) + arcsine_error(boot),
             failure: wrap_failure(parameters.n(), boot),
         })
@@ -88,7 +87,7 @@ impl SparseBootstrapError {
         let rho = |label: f64| model.slot_std(model.rounding(), label).powi(2);
         let copies = (parameters.slots() / period) as f64;
         let shared = chain.slots_to_coeffs(period) / copies + chain.switch() + chain.trace(period)?;
-        let once = chain.coeffs_to_slots(period) + chain.sine(&eval_mod) + rho(eval_mod.label);
+        let once = chain.coeffs_to_slots(period) + chain.sine(&eval_mod);
         let own = match real {
             true => once,
             false => 2.0 * once + rho(parameters.canonical_scale(boot.output_level - 1)),
@@ -171,18 +170,25 @@ impl Chain<'_> {
         (key + rounding) * (message_unit(boot) / q0).powi(2)
     }
 
-    /// Variance from the cosine and the double-angle steps.
+    /// Variance from the cosine, the double-angle steps and the output polynomial.
     fn sine(&self, eval_mod: &EvalMod) -> f64 {
         let (parameters, boot, model) = (self.parameters, self.boot, self.model);
-        let rho = |level: usize| model.slot_std(model.rounding(), parameters.canonical_scale(level));
+        let (last, terms) = (parameters.canonical_scale(boot.output_level), boot.output.len());
+        // With one output coefficient the sine ends at the output level, before its label is replaced (`r[boot.output]`).
+        let scale = |level: usize| match level == boot.output_level {
+            true => last * boot.output[0].0,
+            false => parameters.canonical_scale(level),
+        };
+        let rho = |scale: f64| model.slot_std(model.rounding(), scale);
         let top = parameters.max_level() - boot.coeffs_to_slots.len();
         // Parameter sets are checked to have levels for all steps.
         let at = |steps: usize| parameters.below(top, steps).unwrap_or(0);
         let bottom = at(eval_mod.cosine.depth());
-        let cosine = eval_mod.cosine.deviation(|steps| rho(at(steps))) * gain(boot.double_angles);
-        let step = |done: u32| rho(bottom - done as usize) * gain(boot.double_angles - done);
+        let cosine = eval_mod.cosine.deviation(|steps| rho(scale(at(steps)))) * gain(boot.double_angles);
+        let step = |done: u32| rho(scale(bottom - done as usize)) * gain(boot.double_angles - done);
         let steps = (1..=boot.double_angles).map(|done| step(done).powi(2));
-        (steps.sum::<f64>() + cosine * cosine) * sine_unit(boot).powi(2)
+        let rescaled = if terms > 1 { rho(eval_mod.label).powi(2) } else { 0.0 };
+        (steps.sum::<f64>() + cosine * cosine) * sine_unit(boot).powi(2) + rescaled
     }
 }
 

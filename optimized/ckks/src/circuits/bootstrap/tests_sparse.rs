@@ -51,7 +51,7 @@ fn all_kinds_of_inputs_come_back_within_the_bound() {
 /// `r[boot.sparse.range]`: a period has its share of the coefficients that may exceed the range.
 #[test]
 fn failure_is_in_proportion_to_the_period() {
-    for preset in ["n16-boot", "n16-boot-deep"] {
+    for preset in ["n16-boot", "n16-boot-deep", "n16-boot-17"] {
         let parameters = Parameters::preset(preset, Security::Enforce).unwrap();
         let full = BootstrapError::of(&parameters).unwrap().failure;
         assert!(full > 0.0 && full < 2f64.powi(-59), "{preset}: {full:e}");
