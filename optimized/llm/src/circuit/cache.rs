@@ -27,9 +27,9 @@ pub struct CacheLevels {
 /// Keys and values of one layer, one ciphertext per part each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerCache<C> {
-    /// Of all tokens so far.
+    /// Keys of all tokens so far.
     pub keys: Vec<C>,
-    /// Of all tokens so far.
+    /// Values of all tokens so far.
     pub values: Vec<C>,
 }
 

@@ -13,7 +13,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 use tokenizers::Tokenizer;
-use touchstone_llm::artifact::load_config;
+use touchstone_llm::artifact::{Model, load_config};
+use touchstone_llm::profile::Profile;
 use touchstone_llm::sampling::{Choice, Draws};
 use touchstone_spec::artifact::AnyConfig;
 
@@ -139,53 +140,33 @@ pub(super) struct Phases {
 
 impl Run {
     /// Runs the command.
-    pub fn execute(mut self) -> Result<()> {
+    pub fn execute(self) -> Result<()> {
         let (batched, classifies) = (self.batch.wanted()?, self.classifies()?);
+        anyhow::ensure!(!(batched && classifies), "--packing: expected packed for an encoder, got batched");
         if classifies {
-            anyhow::ensure!(!batched, "--packing: expected packed for an encoder, got batched");
-            return classify::execute(&self);
+            classify::execute(&self)
+        } else if batched {
+            batched::execute(&self)
+        } else {
+            self.generate()
         }
-        if batched {
-            return batched::execute(&self);
-        }
+    }
+
+    /// Continues a prompt with a decoder.
+    fn generate(mut self) -> Result<()> {
         let start = Instant::now();
         let model = self.common.load()?;
-        let (tokenizer, prompt) = match &self.token_ids {
-            Some(ids) => (None, within_context(&model, ids.clone())?),
-            None => {
-                let tokenizer = self.common.tokenizer()?;
-                let prompt = tokenise(&tokenizer, &model, &self.prompt)?;
-                (Some(tokenizer), prompt)
-            }
-        };
-        let limit = model.config.max_position_embeddings + 1 - prompt.len();
-        anyhow::ensure!(
-            usize::from(self.max_new_tokens) <= limit,
-            "--max-new-tokens: expected at most {limit} after a prompt of {} tokens, got {}",
-            prompt.len(),
-            self.max_new_tokens
-        );
+        let (tokenizer, prompt) = self.tokens(&model)?;
         let choice = self.choice()?;
         self.insecure_seed = kept::seed(&self)?;
         let steps = Steps::new();
         let parameters = self.common.parameters()?;
         let plans = Plans::find(&self, &model, &parameters)?;
         let mut client = Client::new(&self, (&model, &parameters), &plans, &steps)?;
-        let mut draws = self.insecure_seed.map_or_else(Draws::from_os, |seed| Ok(Draws::new(seed)))?;
         let recording = self.profile.recording();
-        let (mut tokens, mut passes) = (prompt.clone(), Vec::new());
-        for number in 0..self.max_new_tokens {
-            let (logits, pass) = client.pass(&self, number, &tokens, (choice, draws.draw()))?;
-            tokens.push(pass.token);
-            passes.push(pass);
-            if let Some(path) = &self.logits {
-                let text = serde_json::to_string(&logits)?;
-                std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
-            }
-        }
-        steps.finish();
+        let (new_tokens, passes) = self.passes(&mut client, &prompt, choice)?;
         drop(recording);
-        let new_tokens = tokens[prompt.len()..].to_vec();
+        steps.finish();
         let outcome = Outcome {
             text: tokenizer.as_ref().map(|tokenizer| decode(tokenizer, &new_tokens)).transpose()?,
             prompt_tokens: prompt,
@@ -199,18 +180,58 @@ impl Run {
             peak_bytes: peak_bytes(),
             parameters: describe(&parameters),
         };
-        if self.json {
-            println!("{}", serde_json::to_string(&outcome)?);
-        } else {
-            self.print(&outcome);
-        }
-        if let Some(profile) = &client.profile {
-            self.profile.report(&format!("touchstone run, {} tokens", outcome.prompt_tokens.len()), profile)?;
-            if let Some(predicted) = outcome.predicted.as_ref().filter(|_| self.profile.printed()) {
-                predicted.print_nodes();
+        self.report(&outcome, client.profile.as_ref())?;
+        kept::remove(&self, &client.checkpoints)
+    }
+
+    /// The prompt, and the tokenizer that it needed; refuses more new tokens than the context has room for.
+    fn tokens(&self, model: &Model) -> Result<(Option<Tokenizer>, Vec<u32>)> {
+        let (tokenizer, prompt) = match &self.token_ids {
+            Some(ids) => (None, within_context(model, ids.clone())?),
+            None => {
+                let tokenizer = self.common.tokenizer()?;
+                let prompt = tokenise(&tokenizer, model, &self.prompt)?;
+                (Some(tokenizer), prompt)
+            }
+        };
+        let limit = model.config.max_position_embeddings + 1 - prompt.len();
+        anyhow::ensure!(
+            usize::from(self.max_new_tokens) <= limit,
+            "--max-new-tokens: expected at most {limit} after a prompt of {} tokens, got {}",
+            prompt.len(),
+            self.max_new_tokens
+        );
+        Ok((tokenizer, prompt))
+    }
+
+    /// Generates token after token and writes the logits of each where they are wanted.
+    fn passes(&self, client: &mut Client<'_>, prompt: &[u32], choice: Choice) -> Result<(Vec<u32>, Vec<Pass>)> {
+        let mut draws = self.insecure_seed.map_or_else(Draws::from_os, |seed| Ok(Draws::new(seed)))?;
+        let (mut tokens, mut passes) = (prompt.to_vec(), Vec::new());
+        for number in 0..self.max_new_tokens {
+            let (logits, pass) = client.pass(self, number, &tokens, (choice, draws.draw()))?;
+            tokens.push(pass.token);
+            passes.push(pass);
+            if let Some(path) = &self.logits {
+                let text = serde_json::to_string(&logits)?;
+                std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
             }
         }
-        kept::remove(&self, &client.checkpoints)
+        Ok((tokens.split_off(prompt.len()), passes))
+    }
+
+    fn report(&self, outcome: &Outcome, profile: Option<&Profile>) -> Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string(outcome)?);
+        } else {
+            self.print(outcome);
+        }
+        let Some(profile) = profile else { return Ok(()) };
+        self.profile.report(&format!("touchstone run, {} tokens", outcome.prompt_tokens.len()), profile)?;
+        if let Some(predicted) = outcome.predicted.as_ref().filter(|_| self.profile.printed()) {
+            predicted.print_nodes();
+        }
+        Ok(())
     }
 
     /// Refuses options that a run of a batch does not have.

@@ -11,8 +11,8 @@ use touchstone_ckks::arith::{Modulus, PackedLimb};
 /// Bytes of a weight as the model holds it, and folded.
 const WEIGHT: usize = size_of::<f32>();
 const FOLDED: usize = size_of::<f64>();
-/// Bytes of tables by residue of a prime: roots of both directions in the layout of the AVX2 kernels.
-const ROOTS: usize = 20;
+/// Bytes of tables by residue of a prime: roots of both directions with their quotients, the widest layout of a kernel.
+const ROOTS: usize = 32;
 /// Program, tokenizer and allocator.
 const PROGRAM: usize = 48 << 20;
 

@@ -248,3 +248,18 @@ fn the_error_of_the_approximations_grows_with_the_value() {
     assert!(at(0.0) < at(0.25) && at(0.25) < at(0.5));
     assert!(at(0.5) <= largest && at(1.0) <= largest);
 }
+
+/// `r[boot.noise.trade]`: as many levels, a sine four times smaller, and larger scales for what makes the noise.
+#[test]
+fn seventeen_levels_come_with_more_precision_for_larger_keys() {
+    let [deep, precise] =
+        ["n16-boot-deep", "n16-boot-17"].map(|preset| Parameters::preset(preset, Security::Enforce).unwrap());
+    let left = |parameters: &Parameters| {
+        let boot = parameters.bootstrap().unwrap();
+        boot.output_level - boot.slots_to_coeffs.len()
+    };
+    assert_eq!((left(&deep), left(&precise)), (17, 17));
+    let [deep, precise] = [deep, precise].map(|parameters| BootstrapError::of(&parameters).unwrap());
+    assert!(precise.approximation < deep.approximation / 15.0, "{deep:?}, {precise:?}");
+    assert!(precise.deviation < deep.deviation / 8.0, "{deep:?}, {precise:?}");
+}
