@@ -157,8 +157,7 @@ fn budget(args: BudgetArgs) -> anyhow::Result<ExitCode> {
     let BudgetArgs { model, preset, prompts_file: text, prompts, tapped, seed, record } = args;
     let request = Request { model, preset, text, prompts, tapped, seed };
     let budget = Budget::measure(&request, resume(&request, &record)?, |so_far| {
-        let last = so_far.prompts.last();
-        eprintln!("prompt {}: {last:?}", so_far.done());
+        so_far.prompts.last().into_iter().for_each(|last| eprintln!("prompt {}: {last}", so_far.done()));
         write(so_far, &record)
     })?;
     print!("{}", budget.text());

@@ -59,6 +59,14 @@ pub struct PromptBudget {
     pub seconds: f64,
 }
 
+impl std::fmt::Display for PromptBudget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tokens, max_error, margin, seconds, .. } = self;
+        let token = if self.same_token { "same token" } else { "another token" };
+        write!(f, "{tokens} tokens, {token}, largest error {max_error:.2e}, margin {margin:.2e}, {seconds:.0} s")
+    }
+}
+
 /// The record (`r[record.budget]`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Budget {
