@@ -45,6 +45,10 @@ pub(super) trait Lanes: Copy {
     /// The sum of lanes read as doubles, rounded to nearest.
     fn add_f64(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// Asks for the line of element `at`, which need not exist, to be brought into the cache.
+    #[inline(always)]
+    fn prefetch(self, _x: &[u64], _at: usize) {}
+
     /// [`Lanes::load`] of every input from element `at` on. A loop, because the closures of `array::map` are not always inlined, and so
     /// not compiled for the features.
     #[inline(always)]

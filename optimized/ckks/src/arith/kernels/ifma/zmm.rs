@@ -52,6 +52,12 @@ impl Lanes for Zmm {
     }
 
     #[inline(always)]
+    fn prefetch(self, x: &[u64], at: usize) {
+        // SAFETY: a prefetch of any address has no effect that a program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()) }
+    }
+
+    #[inline(always)]
     fn splat(self, x: u64) -> __m512i {
         // SAFETY: see above.
         unsafe { _mm512_set1_epi64(x as i64) }

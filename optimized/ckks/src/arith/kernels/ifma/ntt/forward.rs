@@ -8,7 +8,7 @@
 use super::super::bits;
 use super::super::field::{Factor, Field, LOW, WORD};
 use super::super::lanes::{LANES, Lanes};
-use super::super::roots::Roots;
+use super::super::roots::{Root, Roots};
 use super::{CACHED, SWEPT, TAIL, eighths, load, quarters, stages, store, transpose};
 use crate::arith::NttTable;
 use crate::arith::kernels::{Finish, scalar};
@@ -27,16 +27,16 @@ pub(in crate::arith::kernels::ifma) fn forward<L: Lanes>(l: L, table: &NttTable,
         a.iter_mut().for_each(|x| *x %= f.modulus());
         (scalar::TABLE.ntt)(table, a);
     } else if lazy_forward(&f, a.len()) {
-        forward_passes::<L, true>(f, &table.ifma_roots().forward, a);
+        forward_passes::<L, true>(f, &table.ifma_roots().forward, a, a.len());
     } else {
-        forward_passes::<L, false>(f, &table.ifma_roots().forward, a);
+        forward_passes::<L, false>(f, &table.ifma_roots().forward, a, a.len());
     }
 }
 
+/// The passes on blocks of length `len` and shorter ones.
 #[inline(always)]
-fn forward_passes<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, a: &mut [u64]) {
+fn forward_passes<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, a: &mut [u64], mut len: usize) {
     let (n, one) = (a.len(), f.factor(1));
-    let mut len = n;
     while len > SWEPT {
         len = forward_pass::<L, LAZY>(f, roots, (n, 0), len, a);
     }
@@ -80,10 +80,7 @@ fn forward_pass<L: Lanes, const LAZY: bool>(
     len >> stages
 }
 
-/// Forward transform of integers of magnitude at most `2^50`, held in doubles.
-///
-/// `x + 2^50`, in `[0, 2^51]`, is the mantissa of `x + (2^52 + 2^50)`. Reduced to below `2p`, plus `-2^50 mod p`, it is below `3p` and an
-/// input of the butterflies.
+/// Forward transform of integers of magnitude at most `2^50`, held in doubles; the first pass reads them.
 #[inline(always)]
 pub(in crate::arith::kernels::ifma) fn forward_integers<L: Lanes>(
     l: L,
@@ -93,25 +90,105 @@ pub(in crate::arith::kernels::ifma) fn forward_integers<L: Lanes>(
     _bound: f64,
     finish: Finish,
 ) {
-    let m = table.modulus();
-    let f = Field::new(l, m);
-    let one = f.factor(1);
-    let offset = 1u64 << 50;
-    let (magic, low) = (l.splat((((1u64 << WORD) + offset) as f64).to_bits()), l.splat(LOW));
-    let down = l.splat(m.neg(m.reduce_u64(offset)));
-    for (out, src) in out.chunks_exact_mut(LANES).zip(bits::of(src).chunks_exact(LANES)) {
-        let shifted = l.and(l.add_f64(l.load(src), magic), low);
-        l.store(l.add(f.mul(shifted, one), down), out);
+    let (source, src) = (Integers::new(l, table), bits::of(src));
+    if out.len() <= TAIL {
+        for (out, src) in out.chunks_exact_mut(LANES).zip(src.chunks_exact(LANES)) {
+            l.store(source.residues(src), out);
+        }
+        forward(l, table, out);
+    } else if lazy_forward(&source.field, out.len()) {
+        integer_passes::<L, true>(&source, &table.ifma_roots().forward, out, src);
+    } else {
+        integer_passes::<L, false>(&source, &table.ifma_roots().forward, out, src);
     }
-    forward(l, table, out);
     finish(0, out);
+}
+
+/// Integers of magnitude at most `2^50` in doubles, as residues below `3p`.
+///
+/// `x + 2^50`, in `[0, 2^51]`, is the mantissa of `x + (2^52 + 2^50)`. Reduced to below `2p`, plus `-2^50 mod p`, it is below `3p` and an
+/// input of the butterflies.
+struct Integers<L: Lanes> {
+    field: Field<L>,
+    one: Factor<L>,
+    magic: L::Vector,
+    low: L::Vector,
+    down: L::Vector,
+}
+
+impl<L: Lanes> Integers<L> {
+    #[inline(always)]
+    fn new(l: L, table: &NttTable) -> Self {
+        let (m, offset) = (table.modulus(), 1u64 << 50);
+        let field = Field::new(l, m);
+        Self {
+            field,
+            one: field.factor(1),
+            magic: l.splat((((1u64 << WORD) + offset) as f64).to_bits()),
+            low: l.splat(LOW),
+            down: l.splat(m.neg(m.reduce_u64(offset))),
+        }
+    }
+
+    #[inline(always)]
+    fn residues(&self, src: &[u64]) -> L::Vector {
+        let l = self.field.l;
+        let shifted = l.and(l.add_f64(l.load(src), self.magic), self.low);
+        l.add(self.field.mul(shifted, self.one), self.down)
+    }
+
+    /// Vectors of as many parts of a row, which the first pass combines.
+    #[inline(always)]
+    fn load<const PARTS: usize>(&self, src: &[u64], start: usize) -> [L::Vector; PARTS] {
+        let mut x = [self.low; PARTS];
+        for (x, part) in x.iter_mut().zip(src.chunks_exact(src.len() / PARTS)) {
+            *x = self.residues(&part[start..start + LANES]);
+        }
+        x
+    }
+}
+
+/// All passes, the first from integers: [`forward_two`], [`forward_four`] or [`forward_eight`] of the one block.
+#[inline(always)]
+fn integer_passes<L: Lanes, const LAZY: bool>(source: &Integers<L>, roots: &Roots, out: &mut [u64], src: &[u64]) {
+    let (f, stages) = (source.field, stages(out.len()));
+    let starts = (0..).step_by(LANES);
+    match stages {
+        1 => {
+            let w = roots.one(f.l, 1);
+            let (low, high) = out.split_at_mut(out.len() / 2);
+            let parts = low.chunks_exact_mut(LANES).zip(high.chunks_exact_mut(LANES));
+            for (start, (p0, p1)) in starts.zip(parts) {
+                let [z0, z1] = forward_butterfly::<L, LAZY>(f, source.load(src, start), w);
+                f.l.store(z0, p0);
+                f.l.store(z1, p1);
+            }
+        }
+        2 => {
+            let w = [roots.one(f.l, 1), roots.one(f.l, 2), roots.one(f.l, 3)];
+            for (start, [p0, p1, p2, p3]) in starts.zip(quarters(out)) {
+                let [z0, z1, z2, z3] = forward_quarters::<L, LAZY>(f, source.load(src, start), w);
+                f.l.store(z0, p0);
+                f.l.store(z1, p1);
+                f.l.store(z2, p2);
+                f.l.store(z3, p3);
+            }
+        }
+        _ => {
+            let w = roots.three_stages(f.l, 1);
+            for (start, parts) in starts.zip(eighths(out)) {
+                store(f.l, forward_eighths::<L, LAZY>(f, source.load(src, start), w), parts);
+            }
+        }
+    }
+    forward_passes::<L, LAZY>(f, roots, out, out.len() >> stages);
 }
 
 /// `(x + y w, x - y w)`.
 #[inline(always)]
-fn forward_butterfly<L: Lanes, const LAZY: bool>(f: Field<L>, [x, y]: [L::Vector; 2], w: Factor<L>) -> [L::Vector; 2] {
+fn forward_butterfly<L: Lanes, const LAZY: bool>(f: Field<L>, [x, y]: [L::Vector; 2], w: Root<L>) -> [L::Vector; 2] {
     let x = if LAZY { x } else { f.below(x, f.two_p) };
-    let t = f.mul(y, w);
+    let t = w.times(f, y);
     [f.l.add(x, t), f.l.sub(f.l.add(x, f.two_p), t)]
 }
 
@@ -146,7 +223,7 @@ fn forward_four<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, k: usize
 fn forward_quarters<L: Lanes, const LAZY: bool>(
     f: Field<L>,
     [x0, x1, x2, x3]: [L::Vector; 4],
-    w: [Factor<L>; 3],
+    w: [Root<L>; 3],
 ) -> [L::Vector; 4] {
     let [y0, y2] = forward_butterfly::<L, LAZY>(f, [x0, x2], w[0]);
     let [y1, y3] = forward_butterfly::<L, LAZY>(f, [x1, x3], w[0]);
@@ -160,7 +237,7 @@ fn forward_quarters<L: Lanes, const LAZY: bool>(
 fn forward_eighths<L: Lanes, const LAZY: bool>(
     f: Field<L>,
     [x0, x1, x2, x3, x4, x5, x6, x7]: [L::Vector; 8],
-    [outer, w0, w1, w2, w3, w4, w5]: [Factor<L>; 7],
+    [outer, w0, w1, w2, w3, w4, w5]: [Root<L>; 7],
 ) -> [L::Vector; 8] {
     let [x0, x4] = forward_butterfly::<L, LAZY>(f, [x0, x4], outer);
     let [x1, x5] = forward_butterfly::<L, LAZY>(f, [x1, x5], outer);

@@ -6,9 +6,9 @@
 //! are brought below `2p` at once. That rests on `4p < 2^52`.
 
 use super::super::bits;
-use super::super::field::{Factor, Field, WORD};
+use super::super::field::{Field, WORD};
 use super::super::lanes::{LANES, Lanes};
-use super::super::roots::Roots;
+use super::super::roots::{Root, Roots};
 use super::{CACHED, SWEPT, TAIL, eighths, load, quarters, stages, store, transpose};
 use crate::arith::NttTable;
 use crate::arith::kernels::scalar;
@@ -135,13 +135,13 @@ fn inverse_pass<L: Lanes, const LAZY: bool>(
 fn inverse_butterfly<L: Lanes>(
     f: Field<L>,
     [x, y]: [L::Vector; 2],
-    w: Factor<L>,
+    w: Root<L>,
     bound: L::Vector,
     reduce: bool,
 ) -> [L::Vector; 2] {
     let sum = f.l.add(x, y);
     let sum = if reduce { f.below(sum, f.two_p) } else { sum };
-    [sum, f.mul(f.l.sub(f.l.add(x, bound), y), w)]
+    [sum, w.times(f, f.l.sub(f.l.add(x, bound), y))]
 }
 
 /// Mirror of [`super::forward::forward_two`]: values below `4p` stay below `4p`.
@@ -164,7 +164,7 @@ fn inverse_two<L: Lanes>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]
 fn inverse_quarters<L: Lanes, const LAZY: bool>(
     f: Field<L>,
     [x0, x1, x2, x3]: [L::Vector; 4],
-    w: [Factor<L>; 3],
+    w: [Root<L>; 3],
     bound: u64,
 ) -> [L::Vector; 4] {
     let (start, sums) = (f.multiple(bound), if LAZY { f.multiple(2 * bound) } else { f.two_p });
@@ -201,7 +201,7 @@ fn inverse_four<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, k: usize
 fn inverse_eighths<L: Lanes, const LAZY: bool>(
     f: Field<L>,
     [x0, x1, x2, x3, x4, x5, x6, x7]: [L::Vector; 8],
-    [outer, w0, w1, w2, w3, w4, w5]: [Factor<L>; 7],
+    [outer, w0, w1, w2, w3, w4, w5]: [Root<L>; 7],
 ) -> [L::Vector; 8] {
     let bound = if LAZY { 4 } else { 2 };
     let [x0, x1, x2, x3] = inverse_quarters::<L, LAZY>(f, [x0, x1, x2, x3], [w0, w1, w2], bound);
