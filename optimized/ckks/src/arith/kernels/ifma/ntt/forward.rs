@@ -38,19 +38,19 @@ pub(in crate::arith::kernels::ifma) fn forward<L: Lanes>(l: L, table: &NttTable,
 fn forward_passes<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, a: &mut [u64], mut len: usize) {
     let (n, one) = (a.len(), f.factor(1));
     while len > SWEPT {
-        len = forward_pass::<L, LAZY>(f, roots, (n, 0), len, a);
+        len = forward_pass::<L, LAZY>(f, roots, (n, 0), len, a, InPlace);
     }
     let swept = len;
     for (b, block) in a.chunks_exact_mut(swept).enumerate() {
         let mut len = swept;
         while len > CACHED {
-            len = forward_pass::<L, LAZY>(f, roots, (n, b * swept), len, block);
+            len = forward_pass::<L, LAZY>(f, roots, (n, b * swept), len, block, InPlace);
         }
         let cached = len;
         for (c, part) in block.chunks_exact_mut(cached).enumerate() {
             let (start, mut len) = (b * swept + c * cached, cached);
             while len > TAIL {
-                len = forward_pass::<L, LAZY>(f, roots, (n, start), len, part);
+                len = forward_pass::<L, LAZY>(f, roots, (n, start), len, part, InPlace);
             }
             for (g, group) in part.chunks_exact_mut(TAIL).enumerate() {
                 forward_tail::<L, LAZY>(f, roots, (n / TAIL, start / TAIL + g), group, one);
@@ -67,14 +67,15 @@ fn forward_pass<L: Lanes, const LAZY: bool>(
     (n, start): (usize, usize),
     len: usize,
     part: &mut [u64],
+    source: impl Source<L>,
 ) -> usize {
     let stages = stages(len);
     for (i, block) in part.chunks_exact_mut(len).enumerate() {
         let k = (n + start) / len + i;
         match stages {
-            1 => forward_two::<L, LAZY>(f, roots, k, block),
-            2 => forward_four::<L, LAZY>(f, roots, k, block),
-            _ => forward_eight::<L, LAZY>(f, roots, k, block),
+            1 => forward_two::<L, LAZY>(f, roots, k, block, source),
+            2 => forward_four::<L, LAZY>(f, roots, k, block, source),
+            _ => forward_eight::<L, LAZY>(f, roots, k, block, source),
         }
     }
     len >> stages
@@ -136,52 +137,49 @@ impl<L: Lanes> Integers<L> {
         let shifted = l.and(l.add_f64(l.load(src), self.magic), self.low);
         l.add(self.field.mul(shifted, self.one), self.down)
     }
+}
 
-    /// Vectors of as many parts of a row, which the first pass combines.
+/// All passes, the first from integers.
+#[inline(always)]
+fn integer_passes<L: Lanes, const LAZY: bool>(integers: &Integers<L>, roots: &Roots, out: &mut [u64], src: &[u64]) {
+    let (f, n) = (integers.field, out.len());
+    let len = forward_pass::<L, LAZY>(f, roots, (n, 0), n, out, Row { integers, src });
+    forward_passes::<L, LAZY>(f, roots, out, len);
+}
+
+/// What a pass reads.
+trait Source<L: Lanes>: Copy {
+    /// The vectors at `start` of the parts of a block.
+    fn load<const PARTS: usize>(self, f: Field<L>, parts: &[&mut [u64]; PARTS], start: usize) -> [L::Vector; PARTS];
+}
+
+/// The block itself.
+#[derive(Clone, Copy)]
+struct InPlace;
+
+impl<L: Lanes> Source<L> for InPlace {
     #[inline(always)]
-    fn load<const PARTS: usize>(&self, src: &[u64], start: usize) -> [L::Vector; PARTS] {
-        let mut x = [self.low; PARTS];
-        for (x, part) in x.iter_mut().zip(src.chunks_exact(src.len() / PARTS)) {
-            *x = self.residues(&part[start..start + LANES]);
-        }
-        x
+    fn load<const PARTS: usize>(self, f: Field<L>, parts: &[&mut [u64]; PARTS], _start: usize) -> [L::Vector; PARTS] {
+        load(f.l, parts)
     }
 }
 
-/// All passes, the first from integers: [`forward_two`], [`forward_four`] or [`forward_eight`] of the one block.
-#[inline(always)]
-fn integer_passes<L: Lanes, const LAZY: bool>(source: &Integers<L>, roots: &Roots, out: &mut [u64], src: &[u64]) {
-    let (f, stages) = (source.field, stages(out.len()));
-    let starts = (0..).step_by(LANES);
-    match stages {
-        1 => {
-            let w = roots.one(f.l, 1);
-            let (low, high) = out.split_at_mut(out.len() / 2);
-            let parts = low.chunks_exact_mut(LANES).zip(high.chunks_exact_mut(LANES));
-            for (start, (p0, p1)) in starts.zip(parts) {
-                let [z0, z1] = forward_butterfly::<L, LAZY>(f, source.load(src, start), w);
-                f.l.store(z0, p0);
-                f.l.store(z1, p1);
-            }
+/// Integers in doubles, for a block that is the whole limb.
+#[derive(Clone, Copy)]
+struct Row<'a, L: Lanes> {
+    integers: &'a Integers<L>,
+    src: &'a [u64],
+}
+
+impl<L: Lanes> Source<L> for Row<'_, L> {
+    #[inline(always)]
+    fn load<const PARTS: usize>(self, _f: Field<L>, _parts: &[&mut [u64]; PARTS], start: usize) -> [L::Vector; PARTS] {
+        let mut x = [self.integers.low; PARTS];
+        for (x, part) in x.iter_mut().zip(self.src.chunks_exact(self.src.len() / PARTS)) {
+            *x = self.integers.residues(&part[start..start + LANES]);
         }
-        2 => {
-            let w = [roots.one(f.l, 1), roots.one(f.l, 2), roots.one(f.l, 3)];
-            for (start, [p0, p1, p2, p3]) in starts.zip(quarters(out)) {
-                let [z0, z1, z2, z3] = forward_quarters::<L, LAZY>(f, source.load(src, start), w);
-                f.l.store(z0, p0);
-                f.l.store(z1, p1);
-                f.l.store(z2, p2);
-                f.l.store(z3, p3);
-            }
-        }
-        _ => {
-            let w = roots.three_stages(f.l, 1);
-            for (start, parts) in starts.zip(eighths(out)) {
-                store(f.l, forward_eighths::<L, LAZY>(f, source.load(src, start), w), parts);
-            }
-        }
+        x
     }
-    forward_passes::<L, LAZY>(f, roots, out, out.len() >> stages);
 }
 
 /// `(x + y w, x - y w)`.
@@ -194,27 +192,36 @@ fn forward_butterfly<L: Lanes, const LAZY: bool>(f: Field<L>, [x, y]: [L::Vector
 
 /// One stage of a block with root `k`.
 #[inline(always)]
-fn forward_two<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]) {
+fn forward_two<L: Lanes, const LAZY: bool>(
+    f: Field<L>,
+    roots: &Roots,
+    k: usize,
+    block: &mut [u64],
+    source: impl Source<L>,
+) {
     let w = roots.one(f.l, k);
     let (low, high) = block.split_at_mut(block.len() / 2);
-    for (x, y) in low.chunks_exact_mut(LANES).zip(high.chunks_exact_mut(LANES)) {
-        let [u, v] = forward_butterfly::<L, LAZY>(f, [f.l.load(x), f.l.load(y)], w);
-        f.l.store(u, x);
-        f.l.store(v, y);
+    let parts = low.chunks_exact_mut(LANES).zip(high.chunks_exact_mut(LANES));
+    for (start, (x, y)) in (0..).step_by(LANES).zip(parts) {
+        let parts = [x, y];
+        let x = source.load(f, &parts, start);
+        store(f.l, forward_butterfly::<L, LAZY>(f, x, w), parts);
     }
 }
 
 /// Two stages of a block with roots `k`, then `2k` and `2k + 1`.
 #[inline(always)]
-fn forward_four<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]) {
+fn forward_four<L: Lanes, const LAZY: bool>(
+    f: Field<L>,
+    roots: &Roots,
+    k: usize,
+    block: &mut [u64],
+    source: impl Source<L>,
+) {
     let w = [roots.one(f.l, k), roots.one(f.l, 2 * k), roots.one(f.l, 2 * k + 1)];
-    for [p0, p1, p2, p3] in quarters(block) {
-        let (x0, x1, x2, x3) = (f.l.load(p0), f.l.load(p1), f.l.load(p2), f.l.load(p3));
-        let [z0, z1, z2, z3] = forward_quarters::<L, LAZY>(f, [x0, x1, x2, x3], w);
-        f.l.store(z0, p0);
-        f.l.store(z1, p1);
-        f.l.store(z2, p2);
-        f.l.store(z3, p3);
+    for (start, parts) in (0..).step_by(LANES).zip(quarters(block)) {
+        let x = source.load(f, &parts, start);
+        store(f.l, forward_quarters::<L, LAZY>(f, x, w), parts);
     }
 }
 
@@ -250,10 +257,16 @@ fn forward_eighths<L: Lanes, const LAZY: bool>(
 
 /// Three stages of a block.
 #[inline(always)]
-fn forward_eight<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]) {
+fn forward_eight<L: Lanes, const LAZY: bool>(
+    f: Field<L>,
+    roots: &Roots,
+    k: usize,
+    block: &mut [u64],
+    source: impl Source<L>,
+) {
     let w = roots.three_stages(f.l, k);
-    for parts in eighths(block) {
-        let x = load(f.l, &parts);
+    for (start, parts) in (0..).step_by(LANES).zip(eighths(block)) {
+        let x = source.load(f, &parts, start);
         store(f.l, forward_eighths::<L, LAZY>(f, x, w), parts);
     }
 }

@@ -186,13 +186,9 @@ fn below_four<L: Lanes, const LAZY: bool>(f: Field<L>, x: L::Vector) -> L::Vecto
 fn inverse_four<L: Lanes, const LAZY: bool>(f: Field<L>, roots: &Roots, k: usize, block: &mut [u64]) {
     let w = [roots.one(f.l, k), roots.one(f.l, 2 * k), roots.one(f.l, 2 * k + 1)];
     let bound = if LAZY { 4 } else { 2 };
-    for [p0, p1, p2, p3] in quarters(block) {
-        let x = [f.l.load(p0), f.l.load(p1), f.l.load(p2), f.l.load(p3)];
-        let [z0, z1, z2, z3] = inverse_quarters::<L, LAZY>(f, x, w, bound);
-        f.l.store(below_four::<L, LAZY>(f, z0), p0);
-        f.l.store(z1, p1);
-        f.l.store(z2, p2);
-        f.l.store(z3, p3);
+    for parts in quarters(block) {
+        let [z0, z1, z2, z3] = inverse_quarters::<L, LAZY>(f, load(f.l, &parts), w, bound);
+        store(f.l, [below_four::<L, LAZY>(f, z0), z1, z2, z3], parts);
     }
 }
 

@@ -52,10 +52,10 @@ fn eighths(block: &mut [u64]) -> impl Iterator<Item = [&mut [u64]; 8]> {
     quarters(low).zip(quarters(high)).map(|([x0, x1, x2, x3], [x4, x5, x6, x7])| [x0, x1, x2, x3, x4, x5, x6, x7])
 }
 
-/// A vector from each of eight slices.
+/// A vector from each of as many slices.
 #[inline(always)]
-fn load<L: Lanes>(l: L, parts: &[&mut [u64]; 8]) -> [L::Vector; 8] {
-    let mut out = [l.splat(0); 8];
+fn load<L: Lanes, const PARTS: usize>(l: L, parts: &[&mut [u64]; PARTS]) -> [L::Vector; PARTS] {
+    let mut out = [l.splat(0); PARTS];
     for (out, part) in out.iter_mut().zip(parts) {
         *out = l.load(part);
     }
@@ -64,7 +64,7 @@ fn load<L: Lanes>(l: L, parts: &[&mut [u64]; 8]) -> [L::Vector; 8] {
 
 /// Mirror of [`load`].
 #[inline(always)]
-fn store<L: Lanes>(l: L, x: [L::Vector; 8], parts: [&mut [u64]; 8]) {
+fn store<L: Lanes, const PARTS: usize>(l: L, x: [L::Vector; PARTS], parts: [&mut [u64]; PARTS]) {
     for (x, part) in x.into_iter().zip(parts) {
         l.store(x, part);
     }
