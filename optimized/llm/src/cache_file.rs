@@ -9,6 +9,7 @@ use crate::fingerprint::hash_of_model;
 use crate::generation::Generation;
 use crate::sealed::{self, hexadecimal};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use touchstone_ckks::{Ciphertext, Context};
 
@@ -63,7 +64,7 @@ impl<'a> CacheFile<'a> {
     /// [`LlmError::Io`], or ciphertexts of other parameters.
     pub fn save(&self, cache: &Cache<Ciphertext>) -> Result<()> {
         let header = Header { length: cache.length, ..self.header.clone() };
-        let all: Vec<_> = LayerCache::listed(&cache.layers).cloned().collect();
+        let all: Vec<_> = LayerCache::listed(&cache.layers).collect();
         sealed::write((&self.directory, &self.path()), self.context, &header, &all)
     }
 
@@ -76,7 +77,9 @@ impl<'a> CacheFile<'a> {
         if !path.exists() {
             return Ok(None);
         }
-        let (header, all) = sealed::read(&path, self.context, "a key-value cache", |header| self.check(header))?;
+        let file = File::open(&path).map_err(LlmError::io(&path))?;
+        let (header, all) =
+            sealed::read(file, (self.context, &path), "a key-value cache", |header| self.check(header))?;
         let found = all.len();
         let Some(layers) = LayerCache::of_list(all, self.layers) else {
             let expected = format!("keys and values of {} layers", self.layers);

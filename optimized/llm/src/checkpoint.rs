@@ -261,7 +261,7 @@ impl Checkpoints {
                 None => Ok(()),
             }
         };
-        let (header, mut stream) = sealed::read_from(source, (&self.context, path), "a checkpoint", check)?;
+        let (header, mut stream) = sealed::read(source, (&self.context, path), "a checkpoint", check)?;
         let (found, Header { next, stream: length, kept, .. }) = (stream.len(), header);
         let layers = if length <= found { LayerCache::of_list(stream.split_off(length), kept) } else { None };
         let kept = layers.ok_or_else(|| {
@@ -309,8 +309,8 @@ fn result_of(circuit: &Circuit<'_>) -> usize {
 }
 
 /// What a file holds.
-fn listed(stream: &[Ciphertext], kept: &[LayerCache<Ciphertext>]) -> Vec<Ciphertext> {
-    stream.iter().chain(LayerCache::listed(kept)).cloned().collect()
+fn listed<'a>(stream: &'a [Ciphertext], kept: &'a [LayerCache<Ciphertext>]) -> Vec<&'a Ciphertext> {
+    stream.iter().chain(LayerCache::listed(kept)).collect()
 }
 
 fn refuse(path: &Path, operation: &str, expected: &str, got: &str) -> LlmError {
@@ -324,6 +324,6 @@ fn result(circuit: &Circuit<'_>, State { stream, kept, .. }: State<Ciphertext>) 
 
 fn hash_of_ciphertexts<'a>(context: &Context, list: impl Iterator<Item = &'a Ciphertext>) -> Result<String> {
     let mut hash = Sha256Writer::default();
-    write_ciphertexts(&mut hash, context, &list.cloned().collect::<Vec<_>>())?;
+    write_ciphertexts(&mut hash, context, &list.collect::<Vec<_>>())?;
     Ok(hexadecimal(&hash.finish()))
 }

@@ -22,7 +22,7 @@ pub(crate) fn write<H: Serialize>(
     (directory, path): (&Path, &Path),
     context: &Context,
     header: &H,
-    ciphertexts: &[Ciphertext],
+    ciphertexts: &[&Ciphertext],
 ) -> Result<()> {
     let partial = directory.join(PARTIAL);
     let mut out = BufWriter::new(File::create(&partial).map_err(LlmError::io(&partial))?);
@@ -38,7 +38,7 @@ pub(crate) fn write_to<H: Serialize>(
     out: &mut impl Write,
     (context, path): (&Context, &Path),
     header: &H,
-    ciphertexts: &[Ciphertext],
+    ciphertexts: &[&Ciphertext],
 ) -> Result<()> {
     let header = serde_json::to_string(header).map_err(|error| LlmError::io(path)(error.into()))?;
     let mut out = Hashed { inner: out, hash: Sha256::new() };
@@ -47,18 +47,8 @@ pub(crate) fn write_to<H: Serialize>(
     out.inner.write_all(&out.hash.finalize()).map_err(LlmError::io(path))
 }
 
-/// Reads a file: [`read_from`].
-pub(crate) fn read<H: DeserializeOwned>(
-    path: &Path,
-    context: &Context,
-    what: &str,
-    check: impl FnOnce(&H) -> Result<()>,
-) -> Result<(H, Vec<Ciphertext>)> {
-    read_from(File::open(path).map_err(LlmError::io(path))?, (context, path), what, check)
-}
-
 /// Reads the bytes of a file, whose hash is checked first, then the header, by `check`, and only then ciphertexts.
-pub(crate) fn read_from<H: DeserializeOwned>(
+pub(crate) fn read<H: DeserializeOwned>(
     mut file: impl Read + Seek,
     (context, path): (&Context, &Path),
     what: &str,

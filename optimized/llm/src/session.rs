@@ -145,7 +145,7 @@ impl Server {
         Ok((passed.logits, profile))
     }
 
-    /// Runs any pass of a circuit, from its input or from where it stopped.
+    /// Runs any pass of a circuit, from its input, at [`Plan::input_level`], or from where it stopped: [`Circuit::pass`] under encryption.
     ///
     /// # Errors
     /// As [`Server::compute`] and [`Circuit::pass`].

@@ -76,14 +76,14 @@ pub enum Keeping<'p, C> {
     Step(&'p Cache<C>),
 }
 
-/// Where a pass stands between two blocks: enough to go on from there.
+/// Where a pass stands between two blocks: enough to go on from there (`r[generate.resume]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State<C> {
     /// The block that comes next.
     pub next: usize,
-    /// What it starts from, one ciphertext per part.
+    /// What it starts from, one ciphertext per part, at the level that the block before leaves and its canonical scale.
     pub stream: Vec<C>,
-    /// Keys and values of the blocks before, of a pass that keeps them.
+    /// Keys and values of the blocks before, of a pass that keeps them, at the levels of [`CacheLevels`].
     pub kept: Vec<LayerCache<C>>,
 }
 
@@ -188,7 +188,9 @@ impl<'a> Circuit<'a> {
         Ok((logits, self.cache(kept)))
     }
 
-    /// Any pass, from its beginning or from where it stopped: the ciphertexts of the logits, and what is kept of every layer.
+    /// Any pass, from its beginning or from where it stopped (`r[generate.resume]`): the ciphertexts of the logits, as [`Circuit::run`] gives
+    /// them, and what is kept of every layer. An input has one ciphertext per part at [`Plan::input_level`]. Errors of values are those of
+    /// a pass that did not stop, bit for bit.
     ///
     /// # Errors
     /// As [`Circuit::run`], [`Circuit::prefill`] and [`Circuit::decode`]; [`LlmError::Operand`] for a state of another circuit.

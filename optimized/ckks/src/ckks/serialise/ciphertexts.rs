@@ -7,6 +7,7 @@ use crate::ckks::ciphertext::Ciphertext;
 use crate::ckks::context::Context;
 use crate::ckks::keys::uniform_poly;
 use crate::ckks::sampler::StreamKey;
+use std::borrow::Borrow;
 use std::io::{Read, Write};
 
 /// Bytes before a ciphertext's polynomials.
@@ -16,8 +17,12 @@ const ENTRY_BYTES: u64 = 16;
 ///
 /// # Errors
 /// [`CkksError::Fingerprint`] for a ciphertext of other parameters, [`CkksError::Format`] if writing fails.
-pub fn write_ciphertexts<W: Write>(writer: W, context: &Context, ciphertexts: &[Ciphertext]) -> Result<(), CkksError> {
-    let entries: Vec<_> = ciphertexts.iter().map(|ct| (ct, None)).collect();
+pub fn write_ciphertexts<W: Write, C: Borrow<Ciphertext>>(
+    writer: W,
+    context: &Context,
+    ciphertexts: &[C],
+) -> Result<(), CkksError> {
+    let entries: Vec<_> = ciphertexts.iter().map(|ct| (ct.borrow(), None)).collect();
     write_entries(writer, context, &entries)
 }
 
